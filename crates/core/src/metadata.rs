@@ -1,0 +1,51 @@
+//! What stands beside every event: who, why, and in which trace.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{CausationId, CorrelationId};
+
+/// What is known about an event besides the event itself.
+///
+/// The command engine fills it in; an application adds the actor and its own entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Joins everything that one request from outside brought about.
+    pub correlation_id: CorrelationId,
+    /// The command or event that directly caused this one.
+    pub causation_id: CausationId,
+    /// On whose behalf, in the application's own terms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// The distributed trace it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceContext>,
+    /// Whatever else the application wants to keep.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extra: BTreeMap<String, String>,
+}
+
+impl Metadata {
+    /// Metadata that says only what caused the event.
+    #[must_use]
+    pub fn caused_by(causation_id: CausationId, correlation_id: CorrelationId) -> Self {
+        Self {
+            correlation_id,
+            causation_id,
+            actor: None,
+            trace: None,
+            extra: BTreeMap::new(),
+        }
+    }
+}
+
+/// A W3C trace context, as its two HTTP headers (<https://www.w3.org/TR/trace-context/>).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceContext {
+    /// The `traceparent` header.
+    pub traceparent: String,
+    /// The `tracestate` header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
+}

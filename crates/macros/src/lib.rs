@@ -1,0 +1,1 @@
+//! Derives of the Annals event-sourcing framework; use them through the `annals` crate.
