@@ -24,7 +24,7 @@ use crate::value::{Column, Row, Value};
 /// assert_eq!(UserBalance::TABLE.name, "user_balance");
 /// let row = UserBalance { owner: "alice".into(), balance: 5, position: Position::new(1) };
 /// assert_eq!(row.key(), "alice");
-/// assert_eq!(UserBalance::from_row(row.clone().into_row())?, row);
+/// assert_eq!(UserBalance::from_row(row.to_row())?, row);
 /// # Ok::<_, annals_core::RowError>(())
 /// ```
 #[diagnostic::on_unimplemented(
@@ -45,7 +45,7 @@ pub trait ReadModel: Sized + Send + Sync + 'static {
     fn key_values(key: &Self::Key) -> Vec<Value>;
 
     /// The values in the order of the columns.
-    fn into_row(self) -> Row;
+    fn to_row(&self) -> Row;
 
     /// Reads a row.
     ///

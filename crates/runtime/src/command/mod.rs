@@ -1,0 +1,1 @@
+//! Command execution: load, decide, append, and again on a conflict.
