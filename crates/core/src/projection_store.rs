@@ -190,9 +190,22 @@ pub enum CommitError {
         /// The projection.
         projection: String,
     },
+    /// An event could not be folded after all; nothing was written. For projections whose own
+    /// statements fail only when their transaction ends.
+    #[error(transparent)]
+    Fold(FoldError),
     /// The store failed; nothing was written.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<FoldError> for CommitError {
+    fn from(error: FoldError) -> Self {
+        match error {
+            FoldError::Store(error) => Self::Store(error),
+            event @ FoldError::Event { .. } => Self::Fold(event),
+        }
+    }
 }
 
 /// The request to put a rebuilt table in the live one's place.
@@ -278,6 +291,16 @@ pub enum RebuildError {
         /// Up to where it must reach.
         target: Position,
     },
+    /// The rebuild was asked to stop, and can be resumed.
+    #[error(
+        "the rebuild of `{projection}` was interrupted at position {checkpoint}; run it again to go on from there"
+    )]
+    Interrupted {
+        /// The projection.
+        projection: String,
+        /// Up to where the new table reaches.
+        checkpoint: Position,
+    },
     /// An event could not be folded.
     #[error(transparent)]
     Fold(FoldError),
@@ -286,10 +309,20 @@ pub enum RebuildError {
     Store(#[from] StoreError),
 }
 
+impl From<FoldError> for RebuildError {
+    fn from(error: FoldError) -> Self {
+        match error {
+            FoldError::Store(error) => Self::Store(error),
+            event @ FoldError::Event { .. } => Self::Fold(event),
+        }
+    }
+}
+
 impl From<CommitError> for RebuildError {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Fenced { projection } => Self::Fenced { projection },
+            CommitError::Fold(error) => Self::Fold(error),
             CommitError::Store(error) => Self::Store(error),
         }
     }
