@@ -1,0 +1,3 @@
+//! Read models, checkpoints and rebuilds on SQLite.
+
+pub(crate) mod inline;
