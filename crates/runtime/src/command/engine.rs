@@ -282,7 +282,8 @@ impl Commands {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let expected = Expected::Exact(run.loaded.version);
-        let append = Append::to(run.stream.clone(), expected, events, now);
+        let mut append = Append::to(run.stream.clone(), expected, events, now);
+        append.condition.clone_from(&run.request.condition);
         Ok(match run.request.command_id {
             Some(id) => append.once(id.into(), run.fingerprint()),
             None => append,

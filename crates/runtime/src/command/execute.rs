@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, future::IntoFuture, pin::Pin};
 
 use annals_core::{
-    Aggregate, CausationId, CommandId, CorrelationId, Metadata, TraceContext, Version,
+    Aggregate, CausationId, CommandId, Condition, CorrelationId, Metadata, Position, Query,
+    TraceContext, Version,
 };
+#[cfg(doc)]
+use annals_core::AppendError;
 
 use super::{
     engine::{Commands, Executed},
@@ -28,6 +31,7 @@ pub(super) struct Request<A: Aggregate> {
     pub(super) command_id: Option<CommandId>,
     pub(super) fingerprint: Vec<u8>,
     pub(super) expected: Option<Version>,
+    pub(super) condition: Option<Condition>,
     correlation_id: Option<CorrelationId>,
     causation_id: Option<CausationId>,
     actor: Option<String>,
@@ -42,6 +46,7 @@ impl<'a, A: Aggregate> Execute<'a, A> {
             command_id: None,
             fingerprint: Vec::new(),
             expected: None,
+            condition: None,
             correlation_id: None,
             causation_id: None,
             actor: None,
@@ -74,6 +79,15 @@ impl<'a, A: Aggregate> Execute<'a, A> {
     /// Carries the command out only if the stream is at this version.
     pub fn expect_version(mut self, version: Version) -> Self {
         self.request.expected = Some(version);
+        self
+    }
+
+    /// Carries the command out only if no event matching `query` came after `after`: a decision
+    /// that also rests on other streams, or on a read model as of a position, stays valid.
+    ///
+    /// What such an event means is up to the caller: see [`AppendError::ConditionFailed`].
+    pub fn unless(mut self, query: impl Into<Query>, after: Position) -> Self {
+        self.request.condition = Some(Condition { query: query.into(), after });
         self
     }
 
