@@ -35,7 +35,7 @@ mod wire;
 pub mod __macro;
 
 pub use aggregate::Aggregate;
-// pub use annals_macros::{Event, EventSet, Id, ReadModel};
+pub use annals_macros::{Event, EventSet, Id, ReadModel};
 pub use append::{Append, AppendError, Appended, Condition, Fingerprint, NewEvent, StreamWrite};
 pub use clock::{Clock, IdSource};
 pub use decode::{Decoded, Page};
