@@ -119,8 +119,6 @@ fn generate(ident: &Ident, container: &Container, variants: &[Variant]) -> Token
 
             const SCHEMAS: &'static [#module::EventSchema] = &[#(#schemas),*];
 
-            // Each index is that of the variant's own schema, a line above.
-            #[allow(clippy::indexing_slicing)]
             fn schema(&self) -> &'static #module::EventSchema {
                 match self {
                     #(#schema_arms,)*
