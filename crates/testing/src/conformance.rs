@@ -1,0 +1,49 @@
+//! What a store is: every promise of `annals_core`'s store traits as a test.
+//!
+//! A new store passes or fails the suite with about ten lines, `tests/conformance.rs`:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use annals_core::Store;
+//! use annals_testing::conformance::Fixture;
+//! # fn open_store(_: &str) -> Arc<dyn Store> { unimplemented!("never run: the tests are not") }
+//!
+//! struct MyStore { url: String }
+//!
+//! #[async_trait::async_trait]
+//! impl Fixture for MyStore {
+//!     async fn create() -> Self { Self { url: "fresh, empty storage".into() } }
+//!     async fn open(&self) -> Arc<dyn Store> { open_store(&self.url) }
+//! }
+//!
+//! annals_testing::conformance!(MyStore);
+//! # fn main() {}
+//! ```
+//!
+//! Every scenario gets storage of its own and becomes a `#[test]`, so that a runner shows each
+//! by name. Random choices print their seed; [`crate::seed::SEED_VARIABLE`] repeats them.
+
+mod check;
+mod fixture;
+mod model;
+mod operation;
+mod sample;
+mod scenarios;
+
+macro_rules! scenario_modules {
+    ($($name:ident),+ $(,)?) => {
+        $(
+            #[doc(hidden)]
+            #[allow(missing_docs, reason = "a scenario's name is its sentence")]
+            pub mod $name;
+        )+
+    };
+}
+
+scenario_modules! {
+    append, bytes, cancellation, closing, conditions, idempotency, limits, paging,
+    properties, queries, races, reads, snapshots, tail,
+}
+
+pub use fixture::{Effort, Fixture, Subject, run};
+pub use model::Model;

@@ -1,0 +1,17 @@
+//! Test kits for Annals; only ever a dev-dependency.
+//!
+//! | to test | use |
+//! |---|---|
+//! | an aggregate's decisions | [`given::Scenario`] |
+//! | a projection's rows | [`given::ProjectionScenario`] |
+//! | a store | [`conformance!`], with a [`conformance::Fixture`] |
+//! | a reader that follows the log | [`tail::check_tail`] |
+//! | time and ids that repeat | [`clock::ManualClock`], [`clock::SequentialIds`] |
+
+// A test kit reports by panicking, with messages that say what was expected.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+pub mod clock;
+pub mod conformance;
+pub mod seed;
+pub mod tail;

@@ -1,0 +1,58 @@
+//! Random choices that can be made again: the seed is printed, and can be given.
+
+use std::hash::{BuildHasher, RandomState};
+
+/// The variable that gives the seed of a run: `ANNALS_SEED=123 cargo test`.
+pub const SEED_VARIABLE: &str = "ANNALS_SEED";
+
+/// A small source of pseudo-random numbers (SplitMix64) that starts from a printed seed.
+#[derive(Clone, Debug)]
+pub struct Seed {
+    state: u64,
+}
+
+impl Seed {
+    /// A seed from [`SEED_VARIABLE`], or a fresh one; it is printed, so a failing test shows it.
+    ///
+    /// # Panics
+    /// When the variable is set to something that is not a number.
+    #[must_use]
+    pub fn printed() -> Self {
+        let state = match std::env::var(SEED_VARIABLE) {
+            Ok(text) => text.parse().expect("the seed is a number"),
+            Err(_) => RandomState::new().hash_one(0_u8),
+        };
+        println!("{SEED_VARIABLE}={state}");
+        Self { state }
+    }
+
+    /// A seed with this number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self { state: number }
+    }
+
+    /// The next number.
+    pub fn number(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`; zero when the bound is zero.
+    pub fn below(&mut self, bound: usize) -> usize {
+        let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
+        usize::try_from(self.number() % bound).unwrap_or(0)
+    }
+
+    /// Bytes for another generator's seed.
+    pub fn bytes(&mut self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.number().to_le_bytes());
+        }
+        bytes
+    }
+}
