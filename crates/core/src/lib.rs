@@ -15,9 +15,10 @@ pub mod aggregate;
 pub mod append;
 pub mod clock;
 pub mod decode;
+mod difference;
 pub mod event;
 pub mod id;
-
+pub mod memory;
 pub mod metadata;
 pub mod name;
 pub mod order;
@@ -44,7 +45,7 @@ pub use event::{
     UpcastError, Upcaster,
 };
 pub use id::{AppendId, CausationId, CommandId, CorrelationId, EventId, Id, InvalidId};
-
+pub use memory::MemoryStore;
 pub use metadata::{Metadata, TraceContext};
 pub use name::{Category, EventType, InvalidName, StreamName, Tag};
 pub use order::{Direction, Expected, Position, Version};
