@@ -1,0 +1,92 @@
+//! How the projection engine works; the defaults suit most applications.
+
+use std::time::Duration;
+
+use super::batch::BatchLimits;
+
+/// How live projections are driven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectionOptions {
+    /// How many events are read at a time, for all projections together.
+    pub page_size: usize,
+    /// How many events a projection that is behind folds between two commits.
+    pub batch_events: u64,
+    /// How many changed rows it keeps in memory between two commits.
+    pub batch_rows: usize,
+    /// How long it folds between two commits. At the end of the log it commits at once.
+    pub batch_age: Duration,
+    /// How often a projection's record is looked at for what operators, rebuilds and other
+    /// processes did to it.
+    pub poll: Duration,
+}
+
+impl Default for ProjectionOptions {
+    fn default() -> Self {
+        Self {
+            page_size: 1_000,
+            batch_events: 20_000,
+            batch_rows: 20_000,
+            batch_age: Duration::from_millis(250),
+            poll: Duration::from_millis(200),
+        }
+    }
+}
+
+impl ProjectionOptions {
+    pub(super) fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events: self.batch_events,
+            rows: self.batch_rows,
+            age: self.batch_age,
+        }
+    }
+}
+
+/// How a rebuild works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RebuildOptions {
+    /// Compares the new table with the live one, at the same position, before swapping.
+    pub verify: bool,
+    /// How many differing rows are reported in full.
+    pub samples: usize,
+    /// Begins anew even where an interrupted rebuild could be resumed.
+    pub restart: bool,
+    /// How many events are read at a time.
+    pub page_size: usize,
+    /// How many pages are read and decoded at the same time.
+    pub parallel: usize,
+    /// How many events are folded between two commits.
+    pub flush_events: u64,
+    /// How many changed rows are kept in memory between two commits.
+    pub flush_rows: usize,
+    /// How long it folds between two commits: what a kill can cost.
+    pub flush_age: Duration,
+    /// How long a rebuild that was killed keeps others out.
+    pub lease: Duration,
+}
+
+impl Default for RebuildOptions {
+    fn default() -> Self {
+        Self {
+            verify: false,
+            samples: 10,
+            restart: false,
+            page_size: 5_000,
+            parallel: 4,
+            flush_events: 500_000,
+            flush_rows: 50_000,
+            flush_age: Duration::from_secs(3),
+            lease: Duration::from_secs(6),
+        }
+    }
+}
+
+impl RebuildOptions {
+    pub(super) fn limits(&self) -> BatchLimits {
+        BatchLimits {
+            events: self.flush_events,
+            rows: self.flush_rows,
+            age: self.flush_age,
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Rebuilds: a new table is filled beside the live one, and swapped in when it is complete.
+
+use std::{sync::Arc, time::Duration};
+
+use annals_core::{
+    Clock, Failure, FoldError, Page, Position, ProjectionState, ProjectorFactory, RebuildError,
+    RebuildRecord, Store, SwapRequest, Swapped, Target,
+};
+use futures_util::StreamExt;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use super::{
+    batch::{Batch, Folder},
+    lease::Lease,
+    options::RebuildOptions,
+    progress::{RebuildPhase, RebuildProgress, RebuildSummary, Reporter},
+    replay::{ReadAhead, pages},
+    runner::with_causes,
+};
+
+/// How often a rebuild catches up with a growing log before it gives up.
+const ROUNDS: usize = 50;
+/// So few events behind, the swap takes in the rest itself.
+const CLOSE: u64 = 500;
+
+/// A rebuild to run.
+#[derive(Clone, Debug)]
+pub struct Rebuild {
+    /// Where the projection and the log are.
+    pub store: Arc<dyn Store>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Names this process in what is stored.
+    pub owner: String,
+    /// The projection.
+    pub factory: Arc<dyn ProjectorFactory>,
+    /// How.
+    pub options: RebuildOptions,
+    /// Turns true when the rebuild should stop; it can be resumed then.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Rebuild {
+    /// Builds the projection's table anew beside the live one, and swaps it in.
+    ///
+    /// Reads and live updates go on meanwhile. When this fails, is stopped or is killed, the live
+    /// table is as it was, and the next rebuild goes on from the last commit.
+    ///
+    /// # Errors
+    /// [`RebuildError::AlreadyRunning`] while another one is at it; [`RebuildError::Interrupted`]
+    /// when it was stopped; [`RebuildError::Fold`] when an event can't be folded.
+    pub async fn run(
+        self,
+        report: &mut (dyn FnMut(RebuildProgress) + Send),
+    ) -> Result<RebuildSummary, RebuildError> {
+        let started = Instant::now();
+        let mut reporter = Reporter::new(report);
+        let record = self.begin(&mut reporter).await?;
+        let name = self.name().to_owned();
+        let lease = Lease::keep(
+            Arc::clone(&self.store),
+            name.clone(),
+            record.epoch,
+            self.options.lease,
+        );
+        reporter.begin();
+        let swapped = self.fold_and_swap(&record, &mut reporter).await;
+        drop(lease);
+        match swapped {
+            Ok(swapped) => Ok(RebuildSummary {
+                projection: name,
+                events: reporter.events(),
+                rows: swapped.rows,
+                seconds: started.elapsed().as_secs_f64(),
+                differences: swapped.differences,
+                resumed: record.resumed,
+                checkpoint: swapped.checkpoint.position,
+            }),
+            Err(error @ RebuildError::Fenced { .. }) => Err(error),
+            Err(error) => {
+                let abandoned = self.store.abandon_rebuild(&name, record.epoch, true);
+                if let Err(error) = abandoned.await {
+                    // Its lease runs out by itself.
+                    let error = with_causes(&error);
+                    tracing::warn!(projection = %name, %error, "failed to give up a rebuild's lease");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.factory.spec().name
+    }
+
+    /// Takes the lease; waits for that of a rebuild which shows no sign of life.
+    async fn begin(&self, reporter: &mut Reporter<'_>) -> Result<RebuildRecord, RebuildError> {
+        let lease = self.options.lease;
+        let deadline = Instant::now() + lease + lease / 4;
+        let mut seen = None;
+        loop {
+            let begun = self.store.begin_rebuild(
+                self.factory.spec(),
+                &self.owner,
+                lease,
+                self.options.restart,
+                self.clock.now(),
+            );
+            let error = match begun.await {
+                Err(error @ RebuildError::AlreadyRunning { .. }) => error,
+                done => return done,
+            };
+            let record = self.store.projection(self.name()).await?;
+            let other = record.and_then(|record| record.rebuild);
+            let position = other.map(|other| other.checkpoint.position);
+            let moves = seen.is_some() && seen != position;
+            if moves || Instant::now() >= deadline || *self.stop.borrow() {
+                return Err(error);
+            }
+            seen = position;
+            let position = position.unwrap_or_default();
+            reporter.enter(RebuildPhase::Waiting, position, position);
+            sleep((lease / 10).min(Duration::from_millis(250))).await;
+        }
+    }
+
+    async fn fold_and_swap(
+        &self,
+        record: &RebuildRecord,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Swapped, RebuildError> {
+        let mut batch = self.open(record).await?;
+        let mut wanted = Position::START;
+        for _ in 0..ROUNDS {
+            let target = self.target().await?.max(wanted);
+            self.fold_to(&mut batch, target, reporter).await?;
+            let head = self.store.head().await?;
+            if !self.options.verify && head.get().saturating_sub(batch.reached().get()) > CLOSE {
+                continue;
+            }
+            reporter.enter(RebuildPhase::Swapping, batch.reached(), target);
+            match batch.swap(self.swap_request(&batch)).await {
+                Err(RebuildError::Behind { target, .. }) => wanted = target,
+                done => return done,
+            }
+        }
+        Err(RebuildError::Behind {
+            checkpoint: batch.reached(),
+            target: self.target().await?.max(wanted),
+        })
+    }
+
+    async fn open(&self, record: &RebuildRecord) -> Result<Batch, RebuildError> {
+        let parked = self.store.parked(self.name(), Target::Rebuild).await?;
+        let folder = Folder {
+            projection: self.name().to_owned(),
+            owner: self.owner.clone(),
+            clock: Arc::clone(&self.clock),
+            on_failure: self.factory.on_failure(),
+        };
+        Ok(Batch::new(
+            folder,
+            self.factory.open(&self.store, Target::Rebuild).await?,
+            record.epoch,
+            record.checkpoint,
+            parked.into_iter().map(|event| event.stream).collect(),
+        ))
+    }
+
+    /// Up to where to fold: the end of the log, or, to compare, where the live table is.
+    async fn target(&self) -> Result<Position, RebuildError> {
+        if self.options.verify
+            && let Some(live) = self.store.projection(self.name()).await?
+            && !live.inline
+            && matches!(
+                live.state,
+                ProjectionState::Running | ProjectionState::Paused
+            )
+        {
+            return Ok(live.checkpoint.position);
+        }
+        Ok(self.store.head().await?)
+    }
+
+    fn swap_request(&self, batch: &Batch) -> SwapRequest {
+        SwapRequest {
+            spec: self.factory.spec().clone(),
+            fence: batch.fence(),
+            verify: self.options.verify.then_some(self.options.samples),
+            owner: self.owner.clone(),
+            now: self.clock.now(),
+        }
+    }
+
+    /// Folds and commits everything up to `target`.
+    async fn fold_to(
+        &self,
+        batch: &mut Batch,
+        target: Position,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<(), RebuildError> {
+        let limits = self.options.limits();
+        let how = ReadAhead {
+            page_size: self.options.page_size,
+            parallel: self.options.parallel,
+            decoder: batch.decoder(),
+        };
+        while batch.reached() < target {
+            let mut pages = std::pin::pin!(pages(&self.store, batch.reached(), target, how));
+            while let Some(page) = pages.next().await {
+                let page = page?;
+                let before = batch.reached();
+                let whole = fold_page(batch, &page).await?;
+                if batch.is_due(&limits) {
+                    batch.commit().await?;
+                }
+                let folded = batch.reached().get().saturating_sub(before.get());
+                reporter.folded(folded, batch.reached(), target);
+                if *self.stop.borrow() {
+                    return self.interrupted(batch).await;
+                }
+                if !whole || page.last() != Some(batch.reached()) {
+                    break; // the batch was undone: read from its beginning again
+                }
+            }
+            if batch.reached() >= target {
+                batch.commit().await?; // which may undo the batch, too
+            }
+        }
+        Ok(())
+    }
+
+    async fn interrupted(&self, batch: &mut Batch) -> Result<(), RebuildError> {
+        batch.commit().await?;
+        Err(RebuildError::Interrupted {
+            projection: self.name().to_owned(),
+            checkpoint: batch.committed(),
+        })
+    }
+}
+
+/// Folds a page; false when the batch went back to before it.
+async fn fold_page(batch: &mut Batch, page: &Page) -> Result<bool, RebuildError> {
+    let (Some(first), Some(last)) = (page.first(), page.last()) else {
+        return Ok(true);
+    };
+    while batch.reached() < last {
+        let Some(start) = batch.reached().next().get().checked_sub(first.get()) else {
+            return Ok(false);
+        };
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        if let Some(failure) = batch.take(page, start).await? {
+            return Err(stopped_at(page, batch.projection(), failure));
+        }
+    }
+    Ok(true)
+}
+
+fn stopped_at(page: &Page, projection: &str, failure: Failure) -> RebuildError {
+    let position = failure.position;
+    let mut events = page.events().iter();
+    match events.find(|event| event.position == position) {
+        Some(event) => FoldError::event(projection, event, failure.message).into(),
+        // Can't be: the failure is one of this page's events.
+        None => RebuildError::Fenced {
+            projection: projection.to_owned(),
+        },
+    }
+}

@@ -1,0 +1,288 @@
+//! The task that keeps one projection up with the log.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use annals_core::{
+    CommitError, Failure, Fence, FoldError, LogRead, Position, ProjectionRecord, ProjectionState,
+    ProjectorFactory, Store, StoreError, StoreErrorKind, Target,
+};
+use futures_util::FutureExt;
+use tokio::sync::watch;
+
+use super::{
+    backoff::Backoff,
+    batch::{Batch, Folder},
+    options::ProjectionOptions,
+    rows::panic_message,
+    shared_log::SharedLog,
+    status::StatusBoard,
+};
+
+/// Drives one projection until it is told to stop.
+///
+/// What is stored decides, never what is remembered: after anything unforeseen the record is read
+/// again and the projection goes on from there.
+pub(super) struct Runner {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) log: Arc<SharedLog>,
+    pub(super) factory: Arc<dyn ProjectorFactory>,
+    pub(super) folder: Folder,
+    pub(super) options: ProjectionOptions,
+    pub(super) status: StatusBoard,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) backoff: Backoff,
+}
+
+impl Runner {
+    /// Follows the log until it is told to stop or the store is closed.
+    pub(super) async fn run(mut self) {
+        while !*self.stop.borrow() {
+            let followed = AssertUnwindSafe(self.follow()).catch_unwind().await;
+            match followed {
+                Ok(Ok(())) => {}
+                Ok(Err(CommitError::Fenced { .. })) => self.stand_by().await,
+                Ok(Err(CommitError::Store(error))) if error.kind() == StoreErrorKind::Closed => {
+                    self.status.problem(error.to_string());
+                    break;
+                }
+                Ok(Err(error)) => self.recover(&error).await,
+                Err(panic) => {
+                    let message = panic_message(panic.as_ref());
+                    self.fail(ProjectionState::Failed, message).await;
+                }
+            }
+        }
+        self.status.ended();
+    }
+
+    /// Follows the log for as long as nobody interferes.
+    async fn follow(&mut self) -> Result<(), CommitError> {
+        let record = self.read_record().await?;
+        if record.state != ProjectionState::Running {
+            self.backoff.succeeded();
+            self.pause(self.options.poll).await;
+            return Ok(());
+        }
+        if let Some(problem) = self.divergence(&record).await? {
+            self.fail(ProjectionState::Diverged, problem).await;
+            return Ok(());
+        }
+        let mut batch = self.open(&record).await?;
+        if record.retry_parked {
+            self.retry_parked(&mut batch).await?;
+            return Ok(());
+        }
+        while !*self.stop.borrow() {
+            let Some(next) = self.log.after(batch.reached()).await? else {
+                self.commit(&mut batch).await?;
+                if self.wait(batch.fence(), batch.reached()).await? {
+                    continue;
+                }
+                return Ok(());
+            };
+            if let Some(failure) = batch.take(&next.page, next.start).await? {
+                return self.record_failure(batch.fence(), failure).await;
+            }
+            if !self.log.is_full(&next.page) || batch.is_due(&self.options.limits()) {
+                self.commit(&mut batch).await?;
+            }
+        }
+        self.commit(&mut batch).await
+    }
+
+    async fn read_record(&self) -> Result<ProjectionRecord, StoreError> {
+        let name = &self.folder.projection;
+        let record = self.store.projection(name).await?.ok_or_else(|| {
+            let doing = format!("find projection `{name}`: its record was deleted from the store");
+            StoreError::new(StoreErrorKind::NotFound, doing)
+        })?;
+        self.status.read(&record);
+        Ok(record)
+    }
+
+    async fn open(&self, record: &ProjectionRecord) -> Result<Batch, StoreError> {
+        let projector = self.factory.open(&self.store, Target::Live).await?;
+        let parked = match record.parked {
+            0 => Vec::new(),
+            _ => self.store.parked(&record.name, Target::Live).await?,
+        };
+        Ok(Batch::new(
+            self.folder.clone(),
+            projector,
+            record.epoch,
+            record.checkpoint,
+            parked.into_iter().map(|event| event.stream).collect(),
+        ))
+    }
+
+    async fn commit(&mut self, batch: &mut Batch) -> Result<(), CommitError> {
+        batch.commit().await?;
+        self.backoff.succeeded();
+        self.status.reached(batch.committed());
+        Ok(())
+    }
+
+    /// Waits for more events; false when somebody has interfered meanwhile.
+    async fn wait(&mut self, fence: Fence, reached: Position) -> Result<bool, StoreError> {
+        tokio::select! {
+            _ = self.stop.changed() => Ok(true),
+            head = self.store.wait_beyond(reached) => head.map(|_| true),
+            () = tokio::time::sleep(self.options.poll) => {
+                let record = self.read_record().await?;
+                Ok(record.state == ProjectionState::Running
+                    && record.epoch == fence.epoch
+                    && record.checkpoint.position == fence.checkpoint
+                    && !record.retry_parked)
+            }
+        }
+    }
+
+    /// Tells whether the log still has the event at the checkpoint, and what to do if not.
+    async fn divergence(&self, record: &ProjectionRecord) -> Result<Option<String>, StoreError> {
+        let checkpoint = record.checkpoint;
+        if checkpoint.position == Position::START {
+            return Ok(None);
+        }
+        let before = LogRead::after(checkpoint.position.minus(1), 1);
+        let page = self.store.read_log(before).await?;
+        let name = &record.name;
+        let found = match (page.events.first(), checkpoint.event_id) {
+            (None, _) => "the log ends before it".to_owned(),
+            (Some(event), Some(id)) if event.id != id => {
+                format!("the log has event {} there instead of {id}", event.id)
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(format!(
+            "the checkpoint of `{name}` is position {}, but {found}: the log was restored or \
+             replaced; bring back the log that `{name}` was built from, or rebuild `{name}`",
+            checkpoint.position
+        )))
+    }
+
+    /// Tries the parked events again, in order; within a stream, none before its elder.
+    async fn retry_parked(&mut self, batch: &mut Batch) -> Result<(), CommitError> {
+        let name = self.folder.projection.clone();
+        let mut parked = self.store.parked(&name, Target::Live).await?;
+        parked.sort_by_key(|event| event.position);
+        let mut failed = std::collections::HashSet::new();
+        for mut event in parked {
+            if failed.contains(&event.stream) || *self.stop.borrow() {
+                continue;
+            }
+            let Some(found) = self.log.after(event.position.minus(1)).await? else {
+                continue;
+            };
+            if let Some(message) = batch.unpark(&found.page, found.start, &event).await? {
+                failed.insert(event.stream.clone());
+                event.message = message;
+                batch.park_again(event).await?;
+            }
+        }
+        self.store.retried_parked(&name).await?;
+        Ok(())
+    }
+
+    async fn record_failure(&self, fence: Fence, failure: Failure) -> Result<(), CommitError> {
+        tracing::error!(
+            projection = %self.folder.projection,
+            position = failure.position.get(),
+            event_type = %failure.event_type,
+            message = %failure.message,
+            "projection stopped",
+        );
+        let name = &self.folder.projection;
+        self.store
+            .record_failure(name, fence, ProjectionState::Failed, failure)
+            .await
+    }
+
+    /// After a store error: waits before the next attempt, or stops where none can help.
+    async fn recover(&mut self, error: &CommitError) {
+        let message = with_causes(error);
+        let projection = &self.folder.projection;
+        tracing::warn!(%projection, error = %message, "projection can't go on");
+        self.status.problem(message.clone());
+        let hopeless = match error {
+            CommitError::Store(error) => matches!(
+                error.kind(),
+                StoreErrorKind::Corrupt | StoreErrorKind::Invalid | StoreErrorKind::NewerSchema
+            ),
+            error => matches!(error, CommitError::Fold(FoldError::Event { .. })),
+        };
+        if hopeless {
+            self.fail(ProjectionState::Failed, message).await;
+        }
+        let wait = self.backoff.failed();
+        self.pause(wait).await;
+    }
+
+    /// Records a failure that is not one particular event's: it stands at the checkpoint.
+    async fn fail(&mut self, state: ProjectionState, message: String) {
+        self.status.problem(message.clone());
+        if let Err(error) = self.try_fail(state, message).await {
+            let projection = &self.folder.projection;
+            tracing::error!(%projection, error = %with_causes(&error), "failed to record a failure");
+            let wait = self.backoff.failed();
+            self.pause(wait).await;
+        }
+    }
+
+    async fn try_fail(&self, state: ProjectionState, message: String) -> Result<(), CommitError> {
+        let name = &self.folder.projection;
+        let record = self.read_record().await?;
+        let next = LogRead::after(record.checkpoint.position, 1);
+        // The event is for orientation only: where it can't be read, the failure says so itself.
+        let page = self.store.read_log(next).await.unwrap_or_default();
+        let header = page.events.first().map(|event| &event.header);
+        let failure = Failure {
+            position: record.checkpoint.position.next(),
+            event_type: header.map_or_else(String::new, |event| event.event_type.to_string()),
+            stream: header.map_or_else(String::new, |event| event.stream.to_string()),
+            message,
+            since: self.folder.clock.now(),
+        };
+        tracing::error!(projection = %name, message = %failure.message, "projection stopped");
+        let fence = Fence {
+            epoch: record.epoch,
+            checkpoint: record.checkpoint.position,
+        };
+        self.store.record_failure(name, fence, state, failure).await
+    }
+
+    /// Somebody else was first: leaves the work to them for as long as they do it.
+    async fn stand_by(&mut self) {
+        let mut seen = None;
+        while !*self.stop.borrow() {
+            let Ok(record) = self.read_record().await else {
+                return; // whoever follows the log next meets the same error, and reports it
+            };
+            let ours = record.owner.as_deref() == Some(self.folder.owner.as_str());
+            if ours || record.state != ProjectionState::Running || seen == Some(record.checkpoint) {
+                return;
+            }
+            seen = Some(record.checkpoint);
+            self.pause(self.options.poll).await;
+        }
+    }
+
+    /// Waits, but not when it is time to stop.
+    async fn pause(&mut self, time: Duration) {
+        tokio::select! {
+            _ = self.stop.changed() => {}
+            () = tokio::time::sleep(time) => {}
+        }
+    }
+}
+
+/// An error and what caused it, on one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message.push_str(": ");
+        message.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    message
+}

@@ -1,0 +1,119 @@
+//! The newest part of the log, read and decoded once for all projections of a node.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use annals_core::{LogRead, Page, Position, Store, StoreError, StoreErrorKind, StoredEvent};
+use tokio::sync::Mutex;
+
+/// How many pages are kept for those who follow a little behind.
+const KEPT_PAGES: usize = 64;
+/// How many bytes of payload are kept for them.
+const KEPT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Reads the log in pages that its readers share.
+#[derive(Debug)]
+pub(super) struct SharedLog {
+    store: Arc<dyn Store>,
+    page_size: usize,
+    recent: Mutex<Recent>,
+}
+
+/// What follows a position: the events of `page` from index `start` on.
+#[derive(Clone, Debug)]
+pub(super) struct Following {
+    pub(super) page: Arc<Page>,
+    pub(super) start: usize,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    pages: VecDeque<(Arc<Page>, usize)>,
+    events: usize,
+    bytes: usize,
+}
+
+impl SharedLog {
+    pub(super) fn new(store: Arc<dyn Store>, page_size: usize) -> Self {
+        Self {
+            store,
+            page_size: page_size.max(1),
+            recent: Mutex::default(),
+        }
+    }
+
+    /// The events after a position, or `None` at the end of the log.
+    ///
+    /// Requests queue behind each other, so that a page is read once however many want it.
+    pub(super) async fn after(&self, position: Position) -> Result<Option<Following>, StoreError> {
+        let mut recent = self.recent.lock().await;
+        if let Some(following) = recent.after(position) {
+            return Ok(Some(following));
+        }
+        let read = LogRead::after(position, self.page_size);
+        let events = self.store.read_log(read).await?.events;
+        check_dense(position, &events)?;
+        if events.is_empty() {
+            return Ok(None);
+        }
+        let page = Arc::new(Page::new(events));
+        recent.keep(Arc::clone(&page), self.page_size);
+        Ok(Some(Following { page, start: 0 }))
+    }
+
+    /// Whether a page has as many events as one read gives, so that more may follow.
+    pub(super) fn is_full(&self, page: &Page) -> bool {
+        page.events().len() >= self.page_size
+    }
+}
+
+impl Recent {
+    fn after(&self, position: Position) -> Option<Following> {
+        let wanted = position.next();
+        self.pages.iter().rev().find_map(|(page, _)| {
+            let (first, last) = (page.first()?, page.last()?);
+            let start = usize::try_from(wanted.get().checked_sub(first.get())?).ok()?;
+            (wanted <= last).then(|| Following {
+                page: Arc::clone(page),
+                start,
+            })
+        })
+    }
+
+    fn keep(&mut self, page: Arc<Page>, page_size: usize) {
+        let bytes = page.events().iter().map(|event| event.payload.len()).sum();
+        self.events += page.events().len();
+        self.bytes += bytes;
+        self.pages.push_back((page, bytes));
+        while self.pages.len() > 1
+            && (self.pages.len() > KEPT_PAGES
+                || self.bytes > KEPT_BYTES
+                || self.events > 4 * page_size)
+        {
+            if let Some((page, bytes)) = self.pages.pop_front() {
+                self.events -= page.events().len();
+                self.bytes -= bytes;
+            }
+        }
+    }
+}
+
+/// Checks that nothing is missing from a page that was read after a position.
+///
+/// # Errors
+/// [`StoreErrorKind::Corrupt`] when it has a hole.
+pub(super) fn check_dense(after: Position, events: &[StoredEvent]) -> Result<(), StoreError> {
+    let mut expected = after.next();
+    for event in events {
+        if event.position != expected {
+            let found = event.position;
+            return Err(StoreError::new(
+                StoreErrorKind::Corrupt,
+                format!(
+                    "read position {expected} of the log: position {found} stands in its place"
+                ),
+            ));
+        }
+        expected = expected.next();
+    }
+    Ok(())
+}
