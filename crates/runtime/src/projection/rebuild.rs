@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    backoff::Backoff,
     batch::{Batch, Folder},
     lease::Lease,
     options::RebuildOptions,
@@ -23,6 +24,8 @@ use super::{
 
 /// How often a rebuild catches up with a growing log before it gives up.
 const ROUNDS: usize = 50;
+/// How often it tries again, without getting any further, when the store fails.
+const ATTEMPTS: u32 = 10;
 /// So few events behind, the swap takes in the rest itself.
 const CLOSE: u64 = 500;
 
@@ -67,7 +70,7 @@ impl Rebuild {
             self.options.lease,
         );
         reporter.begin();
-        let swapped = self.fold_and_swap(&record, &mut reporter).await;
+        let swapped = self.persist(record.clone(), &mut reporter).await;
         drop(lease);
         match swapped {
             Ok(swapped) => Ok(RebuildSummary {
@@ -124,6 +127,38 @@ impl Rebuild {
             let position = position.unwrap_or_default();
             reporter.enter(RebuildPhase::Waiting, position, position);
             sleep((lease / 10).min(Duration::from_millis(250))).await;
+        }
+    }
+
+    /// Folds and swaps, through failures of the store that pass.
+    async fn persist(
+        &self,
+        mut record: RebuildRecord,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Swapped, RebuildError> {
+        let mut backoff = Backoff::new(&self.owner);
+        loop {
+            let error = match self.fold_and_swap(&record, reporter).await {
+                Err(RebuildError::Store(error))
+                    if error.is_transient() && backoff.failures() < ATTEMPTS =>
+                {
+                    error
+                }
+                done => return done,
+            };
+            tracing::warn!(projection = %self.name(), error = %with_causes(&error), "rebuild waits");
+            sleep(backoff.failed()).await;
+            let stored = self.store.projection(self.name()).await?;
+            let stored = stored.and_then(|record| record.rebuild);
+            let Some(stored) = stored.filter(|stored| stored.epoch == record.epoch) else {
+                return Err(RebuildError::Fenced {
+                    projection: self.name().to_owned(),
+                });
+            };
+            if stored.checkpoint != record.checkpoint {
+                backoff.succeeded();
+            }
+            record = stored;
         }
     }
 
