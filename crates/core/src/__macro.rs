@@ -2,7 +2,7 @@
 
 pub use crate::{
     event::{DecodeError, Event, EventSchema, EventSet, UpcastError, Upcaster, decode_event},
-    id::{Id, InvalidId, parse_id},
+    id::{Id, InvalidId},
     name::{InvalidName, Tag},
     read_model::{ReadModel, RowError, TableSpec},
     value::{Column, ColumnType, ColumnValue, Row, Value},
@@ -10,11 +10,54 @@ pub use crate::{
 pub use serde;
 pub use std;
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, str::FromStr};
 
-use serde::{Deserializer, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use crate::id::check_id;
+use crate::id::{check_id, parse_id};
+
+/// What an event enum needs from serde, in one bound with one message.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be written to a log and read back",
+    label = "needs `Serialize` and `Deserialize`",
+    note = "add serde's derives: `#[derive(Event, Serialize, Deserialize)]`"
+)]
+pub trait SerdePayload: Serialize + for<'de> Deserialize<'de> {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + for<'de> Deserialize<'de>> SerdePayload for T {}
+
+/// What an id can wrap.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the value of an id",
+    label = "needs `Display` and `FromStr`",
+    note = "an id wraps a `String`, a `Uuid`, an integer, or another type with a text form"
+)]
+pub trait IdValue: Sized {
+    /// The value's text form.
+    fn to_text(&self) -> String;
+
+    /// Reads the value of an id of type `kind`.
+    ///
+    /// # Errors
+    /// When the text breaks the rules of all ids, or is not of this type's form.
+    fn from_text(kind: &'static str, text: &str) -> Result<Self, InvalidId>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T> IdValue for T
+where
+    T: fmt::Display + FromStr,
+    T::Err: fmt::Display,
+{
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+
+    fn from_text(kind: &'static str, text: &str) -> Result<Self, InvalidId> {
+        parse_id(kind, text)
+    }
+}
 
 /// Writes an id as text, unless reading it back would fail.
 ///

@@ -1,5 +1,7 @@
 //! Reads `#[event(...)]` and its relatives.
 
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
 use syn::{Attribute, LitStr, Path, Token, meta::ParseNestedMeta, parse_quote};
 
 /// Where the generated code finds the framework: `::annals`, or what `crate = ...` says.
@@ -23,6 +25,23 @@ impl CratePath {
             None => parse_quote!(::annals::__macro),
         }
     }
+}
+
+/// The path, with the compiler's errors about it shown at `place`.
+pub(crate) fn shown_at(path: &Path, place: Span) -> TokenStream {
+    let tokens = path.to_token_stream().into_iter();
+    tokens
+        .map(|mut token| {
+            token.set_span(token.span().located_at(place));
+            token
+        })
+        .collect()
+}
+
+/// The span for generated code whose errors are shown at `place`, but that stays generated code
+/// in the eyes of lints.
+pub(crate) fn generated_at(place: Span) -> Span {
+    Span::call_site().located_at(place)
 }
 
 /// Calls `read` with every `key`, `key = value` and `key(...)` in the attributes called `name`.

@@ -6,7 +6,7 @@ mod variant;
 use std::collections::HashMap;
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::{DeriveInput, Ident, LitStr, Path};
 
 use crate::{
@@ -111,10 +111,14 @@ fn generate(ident: &Ident, container: &Container, variants: &[Variant]) -> Token
         .collect();
     let rest = (tag_arms.len() < variants.len())
         .then(|| quote!(_ => #module::std::result::Result::Ok(#module::std::vec::Vec::new())));
-    let event_set = event_set(ident, module);
+    let stored = stored(ident, module);
+    let event_set = event_set(ident, module, &stored);
     quote! {
         #[automatically_derived]
-        impl #module::Event for #ident {
+        impl #module::Event for #ident
+        where
+            #stored
+        {
             const CATEGORY: &'static str = #category;
 
             const SCHEMAS: &'static [#module::EventSchema] = &[#(#schemas),*];
@@ -140,10 +144,23 @@ fn generate(ident: &Ident, container: &Container, variants: &[Variant]) -> Token
     }
 }
 
-fn event_set(ident: &Ident, module: &Path) -> TokenStream {
+/// The bound that the enum has serde's derives.
+///
+/// `Event` asks for them anyway, but leaves it to the compiler to say so, once for each item of
+/// the trait. With the bound it is said once, in our words.
+fn stored(ident: &Ident, module: &Path) -> TokenStream {
+    let place = ident.span();
+    let module = attribute::shown_at(module, place);
+    quote_spanned!(attribute::generated_at(place)=> #ident: #module::SerdePayload)
+}
+
+fn event_set(ident: &Ident, module: &Path, stored: &TokenStream) -> TokenStream {
     quote! {
         #[automatically_derived]
-        impl #module::EventSet for #ident {
+        impl #module::EventSet for #ident
+        where
+            #stored
+        {
             fn schemas() -> #module::std::vec::Vec<&'static #module::EventSchema> {
                 <Self as #module::Event>::SCHEMAS.iter().collect()
             }

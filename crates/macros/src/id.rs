@@ -60,7 +60,7 @@ fn generate(ident: &Ident, inner: &Type, module: &Path) -> TokenStream {
         let to_text = quote!(#module::std::borrow::Cow::Borrowed(self.0.as_str()));
         (to_text, as_ref)
     } else {
-        let to_string = quote!(#module::std::string::ToString::to_string(&self.0));
+        let to_string = quote!(<#inner as #module::IdValue>::to_text(&self.0));
         let to_text = quote!(#module::std::borrow::Cow::Owned(#to_string));
         (to_text, TokenStream::new())
     };
@@ -76,7 +76,7 @@ fn generate(ident: &Ident, inner: &Type, module: &Path) -> TokenStream {
             fn from_text(
                 text: &str,
             ) -> #module::std::result::Result<Self, #module::InvalidId> {
-                #module::parse_id::<#inner>(#kind, text).map(Self)
+                <#inner as #module::IdValue>::from_text(#kind, text).map(Self)
             }
         }
 

@@ -241,7 +241,8 @@ impl Column<'_> {
     /// Refuses at compile time what the syntax does not show: an alias of an `Option`.
     fn not_null(&self, module: &Path) -> TokenStream {
         let ty = self.ty;
-        quote_spanned! {ty.span()=>
+        let module = attribute::shown_at(module, ty.span());
+        quote_spanned! {attribute::generated_at(ty.span())=>
             const _: () = #module::std::assert!(
                 !<#ty as #module::ColumnValue>::NULLABLE,
                 "a key column can't be empty: use a type that always has a value",

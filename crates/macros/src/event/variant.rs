@@ -4,7 +4,8 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{
     Attribute, Field, Ident, Index, LitInt, LitStr, Member, Path, Token, Type,
-    meta::ParseNestedMeta, parenthesized, punctuated::Punctuated, spanned::Spanned,
+    meta::ParseNestedMeta, parenthesized, parse::ParseStream, punctuated::Punctuated,
+    spanned::Spanned,
 };
 
 use super::serde_rules;
@@ -108,7 +109,10 @@ impl<'a> Variant<'a> {
         let pushes = self.tags.iter().zip(&values).map(|(field, value)| {
             let key = &field.key;
             let tag = |value| {
-                quote_spanned! {field.ty.span()=> tags.push(#module::Tag::new(#key, #value)?); }
+                let place = field.ty.span();
+                let module = attribute::shown_at(module, place);
+                let place = attribute::generated_at(place);
+                quote_spanned! {place=> tags.push(#module::Tag::new(#key, #value)?); }
             };
             if shape::is_called(field.ty, "Option") {
                 let push = tag(quote!(value));
@@ -169,7 +173,7 @@ impl Attributes {
             }
             let functions;
             parenthesized!(functions in meta.input);
-            let functions = functions.parse_terminated(Path::parse_mod_style, Token![,])?;
+            let functions = functions.parse_terminated(function, Token![,])?;
             return attribute::set_once(meta, &mut self.upcasters, functions);
         }
         if meta.path.is_ident("tag") {
@@ -231,6 +235,15 @@ impl Attributes {
             None => Err(syn::Error::new_spanned(written, message)),
         }
     }
+}
+
+/// The path of an upcaster.
+fn function(input: ParseStream) -> syn::Result<Path> {
+    input.call(Path::parse_mod_style).map_err(|problem| {
+        let message =
+            "write the name of a function, `fn(&mut serde_json::Value) -> Result<(), UpcastError>`";
+        syn::Error::new(problem.span(), message)
+    })
 }
 
 fn read_field(index: usize, field: &Field) -> syn::Result<Option<TaggedField<'_>>> {

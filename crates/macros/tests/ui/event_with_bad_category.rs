@@ -1,0 +1,10 @@
+use annals_core::Event;
+use serde::{Deserialize, Serialize};
+
+#[derive(Event, Serialize, Deserialize)]
+#[event(crate = annals_core, category = "Bank-Account")]
+enum AccountEvent {
+    Opened,
+}
+
+fn main() {}
