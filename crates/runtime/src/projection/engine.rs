@@ -1,135 +1,145 @@
-//! Runs all projections of an application in this process.
+//! Runs an application's projections in this process.
 
 use std::{
-    collections::HashSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use annals_core::{
-    Clock, FoldError, Position, ProjectionState, ProjectorFactory, Store, StoreError,
+    Clock, Position, ProjectionSpec, ProjectorFactory, RebuildError, Store, StoreError,
+    StoreErrorKind,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+use uuid::Uuid;
 
 use super::{
     backoff::Backoff,
     batch::Folder,
     caught_up::{CaughtUpError, caught_up},
-    inline::InlineInstaller,
-    options::ProjectionOptions,
+    inline::InlineWatch,
+    options::{ProjectionOptions, RebuildOptions},
+    progress::{Progress, RebuildSummary},
+    rebuild::Rebuild,
     runner::Runner,
     shared_log::SharedLog,
     status::{ProjectionHealth, StatusBoard},
 };
+use crate::builder::StartError;
 
-/// The projections that run in this process.
+/// The projections of an application, as far as this process runs and operates them.
 ///
 /// Several processes may run the same projections on one store: each event still counts once,
 /// and when one process ends another goes on.
 #[derive(Debug)]
 pub struct Projections {
     store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    /// Names this process in what is stored; no two have the same.
+    owner: String,
+    factories: Vec<Arc<dyn ProjectorFactory>>,
     options: ProjectionOptions,
     health: Vec<watch::Receiver<ProjectionHealth>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     stop: watch::Sender<bool>,
 }
 
-/// Why the projections were not started.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartProjectionsError {
-    /// Two projections have one name.
-    #[error("two projections are called `{projection}`; give one of them another table or name")]
-    Duplicate {
-        /// The name.
-        projection: String,
-    },
-    /// The store can't take in a projection.
-    #[error("failed to register projection `{projection}`")]
-    Register {
-        /// The projection.
-        projection: String,
-        /// Why.
-        source: StoreError,
-    },
-    /// An inline projection can't take in what it has missed.
-    #[error("failed to install inline projection `{projection}`")]
-    Inline {
-        /// The projection.
-        projection: String,
-        /// Why.
-        source: FoldError,
-    },
-}
-
 impl Projections {
     /// Registers projections, and has them follow the log from now on.
     ///
-    /// `owner` names this process in what is stored; no two may have the same.
-    ///
-    /// # Errors
-    /// When two have one name, or the store can't take one in.
-    pub async fn start(
+    /// Unless `following`, that is left to other processes; inline projections are part of every
+    /// append all the same.
+    pub(crate) async fn start(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        owner: String,
         factories: Vec<Arc<dyn ProjectorFactory>>,
         options: ProjectionOptions,
-    ) -> Result<Self, StartProjectionsError> {
-        let states = register(&*store, &*clock, &factories).await?;
-        let log = Arc::new(SharedLog::new(Arc::clone(&store), options.page_size));
-        let (stop, stopped) = watch::channel(false);
-        let mut health = Vec::new();
-        let mut inline = Vec::new();
-        let mut runners = Vec::new();
-        for (factory, state) in factories.into_iter().zip(states) {
-            let spec = factory.spec();
-            let (status, receiver) = StatusBoard::new(&spec.name);
-            health.push(receiver);
-            if spec.inline {
-                let installer = InlineInstaller {
-                    store: Arc::clone(&store),
-                    poll: options.poll,
-                    status,
-                    stop: stopped.clone(),
-                    factory,
-                    installed: false,
-                };
-                inline.push((installer, state));
-                continue;
-            }
-            runners.push(Runner {
-                store: Arc::clone(&store),
-                log: Arc::clone(&log),
-                folder: Folder {
-                    projection: spec.name.clone(),
-                    owner: owner.clone(),
-                    clock: Arc::clone(&clock),
-                    on_failure: factory.on_failure(),
-                },
-                options: options.clone(),
-                status,
-                stop: stopped.clone(),
-                backoff: Backoff::new((&owner, &spec.name)),
-                factory,
+        following: bool,
+    ) -> Result<Self, StartError> {
+        for factory in &factories {
+            store.register(factory.spec(), clock.now()).await?;
+        }
+        for factory in factories.iter().filter(|factory| factory.spec().inline) {
+            factory.install_inline(&store).await?;
+        }
+        let unique = Uuid::new_v4().as_fields().0;
+        let mut projections = Self {
+            store,
+            clock,
+            owner: format!("process {} ({unique:08x})", std::process::id()),
+            factories,
+            options,
+            health: Vec::new(),
+            tasks: Mutex::default(),
+            stop: watch::Sender::new(false),
+        };
+        if following {
+            projections.follow();
+        }
+        Ok(projections)
+    }
+
+    fn follow(&mut self) {
+        let log = SharedLog::new(Arc::clone(&self.store), self.options.page_size);
+        let log = Arc::new(log);
+        let mut tasks = Vec::new();
+        for factory in &self.factories {
+            let (status, health) = StatusBoard::new(&factory.spec().name);
+            self.health.push(health);
+            tasks.push(match factory.spec().inline {
+                true => tokio::spawn(self.inline_watch(factory, status).run()),
+                false => tokio::spawn(self.runner(factory, &log, status).run()),
             });
         }
-        let mut tasks = Vec::new();
-        for (mut installer, state) in inline {
-            if state == ProjectionState::Running {
-                installer.install().await?;
-            }
-            tasks.push(tokio::spawn(installer.run()));
+        self.tasks = Mutex::new(tasks);
+    }
+
+    fn inline_watch(
+        &self,
+        factory: &Arc<dyn ProjectorFactory>,
+        status: StatusBoard,
+    ) -> InlineWatch {
+        InlineWatch {
+            store: Arc::clone(&self.store),
+            projection: factory.spec().name.clone(),
+            status,
+            stop: self.stop.subscribe(),
+            poll: self.options.poll,
         }
-        tasks.extend(runners.into_iter().map(|runner| tokio::spawn(runner.run())));
-        Ok(Self {
-            store,
-            options,
-            health,
-            tasks: Mutex::new(tasks),
-            stop,
-        })
+    }
+
+    fn runner(
+        &self,
+        factory: &Arc<dyn ProjectorFactory>,
+        log: &Arc<SharedLog>,
+        status: StatusBoard,
+    ) -> Runner {
+        Runner {
+            store: Arc::clone(&self.store),
+            log: Arc::clone(log),
+            factory: Arc::clone(factory),
+            folder: self.folder(factory),
+            options: self.options,
+            status,
+            stop: self.stop.subscribe(),
+            backoff: Backoff::new((&self.owner, &factory.spec().name)),
+        }
+    }
+
+    fn folder(&self, factory: &Arc<dyn ProjectorFactory>) -> Folder {
+        Folder {
+            projection: factory.spec().name.clone(),
+            owner: self.owner.clone(),
+            clock: Arc::clone(&self.clock),
+            on_failure: factory.on_failure(),
+        }
+    }
+
+    /// What the application's projections are.
+    pub fn specs(&self) -> impl Iterator<Item = &ProjectionSpec> {
+        self.factories.iter().map(|factory| factory.spec())
     }
 
     /// Waits until the rows of a projection include everything up to `position`.
@@ -154,14 +164,70 @@ impl Projections {
         caught_up(&*self.store, projection, health, position, timeout, poll).await
     }
 
-    /// How the projections of this process are doing.
+    /// How the projections that run in this process are doing.
     #[must_use]
     pub fn health(&self) -> Vec<ProjectionHealth> {
         let health = self.health.iter();
         health.map(|health| health.borrow().clone()).collect()
     }
 
-    /// Lets every projection commit what it has folded, and stops them.
+    /// Builds a projection's table anew beside the live one, and swaps it in.
+    ///
+    /// Reads and live updates go on meanwhile. When this fails, is stopped or is killed, the live
+    /// table is as it was, and the next rebuild goes on from the last commit. Dropping the
+    /// future stops the rebuild, and so does [`shutdown`](Self::shutdown).
+    ///
+    /// # Errors
+    /// [`RebuildError::AlreadyRunning`] while another one is at it, which takes up to a lease's
+    /// length to tell from one that was killed; [`RebuildError::Interrupted`] after a shutdown;
+    /// [`RebuildError::Fold`] when an event can't be folded.
+    pub async fn rebuild(
+        &self,
+        projection: &str,
+        options: RebuildOptions,
+        report: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<RebuildSummary, RebuildError> {
+        let mut factories = self.factories.iter();
+        let Some(factory) = factories.find(|factory| factory.spec().name == projection) else {
+            return Err(RebuildError::NoSuchProjection {
+                projection: projection.to_owned(),
+            });
+        };
+        let (progress, mut news) = watch::channel(None);
+        let (answer, mut answered) = oneshot::channel();
+        let rebuild = Rebuild {
+            store: Arc::clone(&self.store),
+            factory: Arc::clone(factory),
+            folder: self.folder(factory),
+            options,
+            progress,
+            stop: self.stop.subscribe(),
+        };
+        // In a task of its own, so that it ends in order when this future is dropped.
+        self.keep(tokio::spawn(async move {
+            if let Err(Err(error)) = answer.send(rebuild.run().await) {
+                tracing::info!(%error, "a rebuild that nobody waits for has ended");
+            }
+        }));
+        loop {
+            tokio::select! {
+                biased;
+                Ok(()) = news.changed() => {
+                    let progress = *news.borrow_and_update();
+                    progress.into_iter().for_each(&mut *report);
+                }
+                answer = &mut answered => return answer.unwrap_or_else(|_| Err(panicked())),
+            }
+        }
+    }
+
+    fn keep(&self, task: JoinHandle<()>) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+    }
+
+    /// Lets every projection and rebuild commit what it has folded, and stops them.
     ///
     /// A second call waits for nothing and does nothing.
     pub async fn shutdown(&self) {
@@ -178,28 +244,7 @@ impl Projections {
     }
 }
 
-async fn register(
-    store: &dyn Store,
-    clock: &dyn Clock,
-    factories: &[Arc<dyn ProjectorFactory>],
-) -> Result<Vec<ProjectionState>, StartProjectionsError> {
-    let mut names = HashSet::new();
-    for factory in factories {
-        let projection = factory.spec().name.clone();
-        if !names.insert(projection.clone()) {
-            return Err(StartProjectionsError::Duplicate { projection });
-        }
-    }
-    let mut states = Vec::new();
-    for factory in factories {
-        let spec = factory.spec();
-        let record = store.register(spec, clock.now()).await.map_err(|source| {
-            StartProjectionsError::Register {
-                projection: spec.name.clone(),
-                source,
-            }
-        })?;
-        states.push(record.state);
-    }
-    Ok(states)
+fn panicked() -> RebuildError {
+    let doing = "rebuild a projection: its code panicked";
+    StoreError::new(StoreErrorKind::Other, doing).into()
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`Projections`] | runs an application's projections in this process |
 //! | [`ReadModelFactory`] | makes a [`Projection`](annals_core::Projection) run on any store |
-//! | [`Rebuild`] | fills a new table beside the live one, and swaps it in |
+//! | [`Projections::rebuild`] | fills a new table beside the live one, and swaps it in |
 //!
 //! What must hold, however many processes run a projection and whenever they are killed:
 //!
@@ -31,9 +31,8 @@ mod shared_log;
 mod status;
 
 pub use caught_up::CaughtUpError;
-pub use engine::{Projections, StartProjectionsError};
+pub use engine::Projections;
 pub use options::{ProjectionOptions, RebuildOptions};
-pub use progress::{RebuildPhase, RebuildProgress, RebuildSummary};
+pub use progress::{Progress, RebuildPhase, RebuildSummary};
 pub use read_model::ReadModelFactory;
-pub use rebuild::Rebuild;
 pub use status::ProjectionHealth;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::batch::BatchLimits;
 
 /// How live projections are driven.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProjectionOptions {
     /// How many events are read at a time, for all projections together.
     pub page_size: usize,
@@ -43,7 +43,7 @@ impl ProjectionOptions {
 }
 
 /// How a rebuild works.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RebuildOptions {
     /// Compares the new table with the live one, at the same position, before swapping.
     pub verify: bool,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use annals_core::{Differences, Position};
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 /// How often progress is reported.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -24,7 +24,7 @@ pub enum RebuildPhase {
 
 /// How far a rebuild has come.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct RebuildProgress {
+pub struct Progress {
     /// What it is doing.
     pub phase: RebuildPhase,
     /// Up to where events are folded.
@@ -57,17 +57,18 @@ pub struct RebuildSummary {
 }
 
 /// Reports progress, though not more often than anybody can read.
-pub(super) struct Reporter<'a> {
-    report: &'a mut (dyn FnMut(RebuildProgress) + Send),
+#[derive(Debug)]
+pub(super) struct Reporter {
+    news: watch::Sender<Option<Progress>>,
     started: Instant,
     reported: Option<Instant>,
     events: u64,
 }
 
-impl<'a> Reporter<'a> {
-    pub(super) fn new(report: &'a mut (dyn FnMut(RebuildProgress) + Send)) -> Self {
+impl Reporter {
+    pub(super) fn new(news: watch::Sender<Option<Progress>>) -> Self {
         Self {
-            report,
+            news,
             started: Instant::now(),
             reported: None,
             events: 0,
@@ -98,7 +99,7 @@ impl<'a> Reporter<'a> {
             false => 0.0,
         };
         let left = target.get().saturating_sub(position.get());
-        (self.report)(RebuildProgress {
+        self.news.send_replace(Some(Progress {
             phase,
             position,
             target,
@@ -107,9 +108,15 @@ impl<'a> Reporter<'a> {
             remaining: (speed > 0.0)
                 .then(|| Duration::try_from_secs_f64(left as f64 / speed).ok())
                 .flatten(),
-        });
+        }));
     }
 
+    /// Whether nobody waits for the rebuild any more.
+    pub(super) fn is_alone(&self) -> bool {
+        self.news.is_closed()
+    }
+
+    /// How many events have been folded.
     pub(super) fn events(&self) -> u64 {
         self.events
     }

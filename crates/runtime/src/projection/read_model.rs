@@ -32,7 +32,7 @@ struct ReadModelProjection<P> {
 impl<P: Projection> ReadModelFactory<P> {
     /// The projection, following the log on its own.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn following() -> Self {
         Self::with(false)
     }
 
@@ -53,12 +53,6 @@ impl<P: Projection> ReadModelFactory<P> {
         Self {
             projection: Arc::new(ReadModelProjection { spec, rows }),
         }
-    }
-}
-
-impl<P: Projection> Default for ReadModelFactory<P> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    Clock, Failure, FoldError, Page, Position, ProjectionState, ProjectorFactory, RebuildError,
+    Failure, FoldError, Page, Position, ProjectionState, ProjectorFactory, RebuildError,
     RebuildRecord, Store, SwapRequest, Swapped, Target,
 };
 use futures_util::StreamExt;
@@ -17,7 +17,7 @@ use super::{
     batch::{Batch, Folder},
     lease::Lease,
     options::RebuildOptions,
-    progress::{RebuildPhase, RebuildProgress, RebuildSummary, Reporter},
+    progress::{Progress, RebuildPhase, RebuildSummary, Reporter},
     replay::{ReadAhead, pages},
     runner::with_causes,
 };
@@ -30,37 +30,23 @@ const ATTEMPTS: u32 = 10;
 const CLOSE: u64 = 500;
 
 /// A rebuild to run.
-#[derive(Clone, Debug)]
-pub struct Rebuild {
-    /// Where the projection and the log are.
-    pub store: Arc<dyn Store>,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// Names this process in what is stored.
-    pub owner: String,
-    /// The projection.
-    pub factory: Arc<dyn ProjectorFactory>,
-    /// How.
-    pub options: RebuildOptions,
-    /// Turns true when the rebuild should stop; it can be resumed then.
-    pub stop: watch::Receiver<bool>,
+#[derive(Debug)]
+pub(super) struct Rebuild {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) factory: Arc<dyn ProjectorFactory>,
+    pub(super) folder: Folder,
+    pub(super) options: RebuildOptions,
+    /// Where it tells how far it has come; it stops when nobody listens.
+    pub(super) progress: watch::Sender<Option<Progress>>,
+    /// Turns true when it should stop.
+    pub(super) stop: watch::Receiver<bool>,
 }
 
 impl Rebuild {
     /// Builds the projection's table anew beside the live one, and swaps it in.
-    ///
-    /// Reads and live updates go on meanwhile. When this fails, is stopped or is killed, the live
-    /// table is as it was, and the next rebuild goes on from the last commit.
-    ///
-    /// # Errors
-    /// [`RebuildError::AlreadyRunning`] while another one is at it; [`RebuildError::Interrupted`]
-    /// when it was stopped; [`RebuildError::Fold`] when an event can't be folded.
-    pub async fn run(
-        self,
-        report: &mut (dyn FnMut(RebuildProgress) + Send),
-    ) -> Result<RebuildSummary, RebuildError> {
+    pub(super) async fn run(self) -> Result<RebuildSummary, RebuildError> {
         let started = Instant::now();
-        let mut reporter = Reporter::new(report);
+        let mut reporter = Reporter::new(self.progress.clone());
         let record = self.begin(&mut reporter).await?;
         let name = self.name().to_owned();
         let lease = Lease::keep(
@@ -96,21 +82,25 @@ impl Rebuild {
     }
 
     fn name(&self) -> &str {
-        &self.factory.spec().name
+        &self.folder.projection
+    }
+
+    fn is_stopped(&self, reporter: &Reporter) -> bool {
+        *self.stop.borrow() || reporter.is_alone()
     }
 
     /// Takes the lease; waits for that of a rebuild which shows no sign of life.
-    async fn begin(&self, reporter: &mut Reporter<'_>) -> Result<RebuildRecord, RebuildError> {
+    async fn begin(&self, reporter: &mut Reporter) -> Result<RebuildRecord, RebuildError> {
         let lease = self.options.lease;
         let deadline = Instant::now() + lease + lease / 4;
         let mut seen = None;
         loop {
             let begun = self.store.begin_rebuild(
                 self.factory.spec(),
-                &self.owner,
+                &self.folder.owner,
                 lease,
                 self.options.restart,
-                self.clock.now(),
+                self.folder.clock.now(),
             );
             let error = match begun.await {
                 Err(error @ RebuildError::AlreadyRunning { .. }) => error,
@@ -120,7 +110,7 @@ impl Rebuild {
             let other = record.and_then(|record| record.rebuild);
             let position = other.map(|other| other.checkpoint.position);
             let moves = seen.is_some() && seen != position;
-            if moves || Instant::now() >= deadline || *self.stop.borrow() {
+            if moves || Instant::now() >= deadline || self.is_stopped(reporter) {
                 return Err(error);
             }
             seen = position;
@@ -134,9 +124,9 @@ impl Rebuild {
     async fn persist(
         &self,
         mut record: RebuildRecord,
-        reporter: &mut Reporter<'_>,
+        reporter: &mut Reporter,
     ) -> Result<Swapped, RebuildError> {
-        let mut backoff = Backoff::new(&self.owner);
+        let mut backoff = Backoff::new(&self.folder.owner);
         loop {
             let error = match self.fold_and_swap(&record, reporter).await {
                 Err(RebuildError::Store(error))
@@ -165,7 +155,7 @@ impl Rebuild {
     async fn fold_and_swap(
         &self,
         record: &RebuildRecord,
-        reporter: &mut Reporter<'_>,
+        reporter: &mut Reporter,
     ) -> Result<Swapped, RebuildError> {
         let mut batch = self.open(record).await?;
         let mut wanted = Position::START;
@@ -190,14 +180,8 @@ impl Rebuild {
 
     async fn open(&self, record: &RebuildRecord) -> Result<Batch, RebuildError> {
         let parked = self.store.parked(self.name(), Target::Rebuild).await?;
-        let folder = Folder {
-            projection: self.name().to_owned(),
-            owner: self.owner.clone(),
-            clock: Arc::clone(&self.clock),
-            on_failure: self.factory.on_failure(),
-        };
         Ok(Batch::new(
-            folder,
+            self.folder.clone(),
             self.factory.open(&self.store, Target::Rebuild).await?,
             record.epoch,
             record.checkpoint,
@@ -225,8 +209,8 @@ impl Rebuild {
             spec: self.factory.spec().clone(),
             fence: batch.fence(),
             verify: self.options.verify.then_some(self.options.samples),
-            owner: self.owner.clone(),
-            now: self.clock.now(),
+            owner: self.folder.owner.clone(),
+            now: self.folder.clock.now(),
         }
     }
 
@@ -235,7 +219,7 @@ impl Rebuild {
         &self,
         batch: &mut Batch,
         target: Position,
-        reporter: &mut Reporter<'_>,
+        reporter: &mut Reporter,
     ) -> Result<(), RebuildError> {
         let limits = self.options.limits();
         let how = ReadAhead {
@@ -254,7 +238,7 @@ impl Rebuild {
                 }
                 let folded = batch.reached().get().saturating_sub(before.get());
                 reporter.folded(folded, batch.reached(), target);
-                if *self.stop.borrow() {
+                if self.is_stopped(reporter) {
                     return self.interrupted(batch).await;
                 }
                 if !whole || page.last() != Some(batch.reached()) {
