@@ -29,6 +29,8 @@ mod model;
 mod operation;
 mod sample;
 mod scenarios;
+mod table;
+mod tally;
 
 macro_rules! scenario_modules {
     ($($name:ident),+ $(,)?) => {
@@ -41,8 +43,8 @@ macro_rules! scenario_modules {
 }
 
 scenario_modules! {
-    append, bytes, cancellation, closing, conditions, idempotency, limits, paging,
-    properties, queries, races, reads, snapshots, tail,
+    append, bytes, cancellation, closing, conditions, idempotency, inline, limits, paging,
+    projections, properties, queries, races, reads, rebuild, rows, snapshots, swap, tail,
 }
 
 pub use fixture::{Effort, Fixture, Subject, run};

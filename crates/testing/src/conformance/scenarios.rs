@@ -116,6 +116,74 @@ macro_rules! conformance {
                 an_older_snapshot_does_not_replace_a_newer_one,
                 an_older_snapshot_replaces_a_newer_one_of_another_schema,
             }
+            projections {
+                a_new_projection_runs_from_the_start,
+                a_projection_registered_again_goes_on_where_it_was,
+                a_stopped_projection_registered_again_stays_stopped,
+                projections_are_listed_by_name,
+                other_code_makes_a_projection_outdated_and_its_own_runs_it_again,
+                a_table_that_belongs_to_another_projection_is_refused,
+                rows_and_checkpoint_are_committed_together,
+                a_step_replaces_and_deletes_rows,
+                a_step_without_rows_moves_the_checkpoint,
+                a_step_from_another_checkpoint_writes_nothing,
+                a_step_from_another_epoch_writes_nothing,
+                of_racing_steps_from_one_checkpoint_exactly_one_commits,
+                a_paused_projection_commits_nothing_until_it_runs_again,
+                the_state_of_an_unknown_projection_is_not_set,
+                a_failure_stops_the_projection_and_is_visible,
+                a_failure_of_somebody_who_was_overtaken_is_not_recorded,
+                parked_events_come_back_by_position,
+                parked_events_are_retried_on_wish_and_unparked_with_a_step,
+            }
+            rows {
+                values_of_every_type_come_back,
+                rows_are_scanned_in_the_order_of_their_keys,
+                a_scan_goes_on_after_a_key,
+                a_scan_goes_on_after_a_key_that_is_not_there,
+                rows_are_found_by_their_whole_key,
+                thousands_of_rows_are_written_and_found_at_once,
+            }
+            rebuild {
+                a_rebuild_of_an_unknown_projection_is_refused,
+                a_rebuild_begins_empty_at_the_start_and_is_visible,
+                a_rebuild_leaves_the_live_table_alone,
+                a_rebuild_goes_on_while_the_projection_is_stopped,
+                events_parked_by_a_rebuild_are_its_own,
+                a_rebuild_step_from_another_checkpoint_writes_nothing,
+                a_second_rebuild_at_the_same_time_is_refused,
+                of_rebuilds_that_begin_at_once_exactly_one_does,
+                a_rebuild_left_behind_is_resumed_where_it_was,
+                who_lost_a_rebuild_can_do_nothing_more_to_it,
+                a_rebuild_left_behind_is_thrown_away_when_asked,
+                a_rebuild_left_behind_by_other_code_is_thrown_away,
+                a_renewed_lease_lasts,
+                an_abandoned_rebuild_is_kept_for_another_or_goes,
+            }
+            swap {
+                a_swap_brings_rows_checkpoint_and_a_new_epoch_together,
+                a_swap_folds_what_the_live_table_has_and_the_new_one_lacks,
+                a_new_table_may_be_ahead_of_the_live_one,
+                a_new_table_that_is_far_behind_is_not_swapped_in,
+                a_swap_by_somebody_who_was_overtaken_changes_nothing,
+                a_swap_whose_missing_events_cannot_be_folded_changes_nothing,
+                equal_tables_have_no_differences,
+                tables_are_compared_at_the_same_position,
+                wrong_missing_and_surplus_rows_are_the_differences,
+                only_as_many_differing_rows_are_shown_as_asked_for,
+                a_swap_sets_a_failed_projection_running,
+                a_swap_makes_the_rows_those_of_the_new_code,
+                a_reader_sees_the_whole_old_table_or_the_whole_new_one,
+            }
+            inline {
+                inline_rows_are_there_with_the_append,
+                missed_events_are_folded_when_an_inline_projection_is_installed,
+                missed_events_that_cannot_be_folded_are_the_answer_of_the_installation,
+                an_inline_refusal_rejects_its_append_and_leaves_nothing,
+                an_inline_refusal_rejects_nobody_elses_append,
+                conflicts_and_repeats_do_not_count_twice_in_inline_rows,
+                an_inline_projection_survives_writers_that_race,
+            }
         }
     };
     (@scenarios $fixture:ty, $($subject:ident { $($scenario:ident,)+ })+) => {

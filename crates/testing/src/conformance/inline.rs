@@ -1,0 +1,154 @@
+//! Inline projections: rows that commit with the append.
+
+use std::sync::Arc;
+
+use annals_core::{
+    AppendError, Expected, FoldError, InlineProjection, ProjectionState, Row, Store, StoredEvent,
+    Target, Version,
+};
+use tokio::task::JoinSet;
+
+use super::{Subject, check::*, races::race_on, sample::*, table::*, tally::*};
+
+async fn install(store: &dyn Store) -> Result<(), FoldError> {
+    let tally = Tally::inline();
+    store.register(tally.spec(), now()).await.unwrap();
+    store.install_inline(Arc::new(tally)).await
+}
+
+async fn assert_tallied(store: &dyn Store) -> Vec<StoredEvent> {
+    let log = whole_log(store).await;
+    assert_eq!(rows(store).await, tallied(&log));
+    let record = record(store, "counts").await;
+    assert_eq!(
+        record.checkpoint.position,
+        store.head().await.unwrap(),
+        "the checkpoint is at the head"
+    );
+    assert_eq!(
+        record.checkpoint.event_id,
+        log.last().map(|event| event.id)
+    );
+    log
+}
+
+async fn rows(store: &dyn Store) -> Vec<Row> {
+    all_rows(store, &COUNTS, Target::Live).await
+}
+
+pub async fn inline_rows_are_there_with_the_append(subject: Subject) {
+    let store = &*subject.store;
+    install(store).await.unwrap();
+    assert!(record(store, "counts").await.inline);
+    for number in 0..5 {
+        let append = any("thing-1", 1 + number).and(stream("thing-2"), Expected::Any, events(1));
+        store.append(append).await.unwrap();
+        assert_tallied(store).await;
+    }
+}
+
+pub async fn missed_events_are_folded_when_an_inline_projection_is_installed(subject: Subject) {
+    let store = &*subject.store;
+    store.append(any("thing-1", 2_500)).await.unwrap();
+    store.append(any("thing-2", 3)).await.unwrap();
+    install(store).await.unwrap();
+    assert_tallied(store).await;
+    store.append(any("thing-2", 1)).await.unwrap();
+    assert_tallied(store).await;
+}
+
+pub async fn missed_events_that_cannot_be_folded_are_the_answer_of_the_installation(
+    subject: Subject,
+) {
+    let store = &*subject.store;
+    store.append(any("thing-1", 2)).await.unwrap();
+    let poison = append("thing-1", Expected::Any, vec![event(POISON)]);
+    store.append(poison).await.unwrap();
+    match install(store).await {
+        Err(FoldError::Event { position, .. }) => assert_eq!(position.get(), 3),
+        other => panic!("expected the poison to be named, got {other:?}"),
+    }
+}
+
+pub async fn an_inline_refusal_rejects_its_append_and_leaves_nothing(subject: Subject) {
+    let store = &*subject.store;
+    install(store).await.unwrap();
+    store.append(any("thing-1", 2)).await.unwrap();
+    let bad = append("thing-1", Expected::Any, vec![event("thing.done"), event(POISON)])
+        .and(stream("thing-2"), Expected::Any, events(1))
+        .once(append_id(), [1; 16]);
+    let id = bad.id.unwrap();
+    match store.append(bad).await {
+        Err(AppendError::InlineProjection { projection, message }) => {
+            assert_eq!(projection, "counts");
+            assert!(message.contains("it is poison"), "{message:?}");
+        }
+        other => panic!("expected to be refused, got {other:?}"),
+    }
+    assert_eq!(assert_tallied(store).await.len(), 2);
+    assert_eq!(store.find_append(id).await.unwrap(), None);
+    let version = store.stream_version(&stream("thing-2")).await.unwrap();
+    assert_eq!(version, Version::NONE);
+    assert_eq!(
+        record(store, "counts").await.state,
+        ProjectionState::Running,
+        "the next append is welcome"
+    );
+    store.append(any("thing-1", 1)).await.unwrap();
+    assert_tallied(store).await;
+}
+
+pub async fn an_inline_refusal_rejects_nobody_elses_append(subject: Subject) {
+    let store = &subject.store;
+    install(&**store).await.unwrap();
+    let handles = [Arc::clone(store), Arc::clone(store)];
+    for _ in 0..subject.effort.rounds.min(10) {
+        let appends = (0..16)
+            .map(|racer| {
+                let name = format!("thing-{}", racer % 5);
+                let event = event(if racer % 4 == 1 { POISON } else { "thing.done" });
+                append(&name, Expected::Any, vec![event])
+            })
+            .collect();
+        let results = race_on(&handles, appends).await;
+        let (good, bad): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        assert_eq!((good.len(), bad.len()), (12, 4));
+        for refused in bad {
+            assert!(
+                matches!(refused, Err(AppendError::InlineProjection { .. })),
+                "{refused:?}"
+            );
+        }
+        assert_tallied(&**store).await;
+    }
+}
+
+pub async fn conflicts_and_repeats_do_not_count_twice_in_inline_rows(subject: Subject) {
+    let store = &*subject.store;
+    install(store).await.unwrap();
+    let append = any("thing-1", 2);
+    for _ in 0..3 {
+        store.append(append.clone()).await.unwrap();
+    }
+    store
+        .append(super::sample::append("thing-1", exact(9), events(1)))
+        .await
+        .unwrap_err();
+    assert_eq!(assert_tallied(store).await.len(), 2);
+}
+
+pub async fn an_inline_projection_survives_writers_that_race(subject: Subject) {
+    install(&*subject.store).await.unwrap();
+    let mut writers = JoinSet::new();
+    for writer in 0..8 {
+        let store = Arc::clone(&subject.store);
+        writers.spawn(async move {
+            for _ in 0..20 {
+                let append = any(&format!("thing-{}", writer % 3), 2);
+                store.append(append).await.unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+    assert_eq!(assert_tallied(&*subject.store).await.len(), 320);
+}
