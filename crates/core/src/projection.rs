@@ -118,6 +118,12 @@ impl ProjectionError {
         }
         message
     }
+
+    /// The error it was made from, if that is an `E`.
+    #[must_use]
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
+    }
 }
 
 impl fmt::Display for ProjectionError {
