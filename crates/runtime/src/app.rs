@@ -43,11 +43,7 @@ impl App {
     ///
     /// # Errors
     /// See [`ExecuteError`](crate::command::ExecuteError).
-    pub fn execute<'a, A: Aggregate>(
-        &'a self,
-        id: &'a A::Id,
-        command: A::Command,
-    ) -> Execute<'a, A> {
+    pub fn execute<A: Aggregate>(&self, id: &A::Id, command: A::Command) -> Execute<'_, A> {
         Execute::new(&self.inner.commands, id, command)
     }
 

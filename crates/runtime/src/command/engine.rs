@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use annals_core::{
     Aggregate, Append, AppendError, Appended, Clock, CommandId, EventId, Expected, Fingerprint,
-    IdSource, NewEvent, Position, Store, StreamName, Version,
+    IdSource, InvalidName, NewEvent, Position, Store, StreamName, Version,
 };
 use chrono::{DateTime, Utc};
 use tracing::Instrument as _;
@@ -110,10 +110,10 @@ impl Commands {
 
     pub(super) async fn execute<A: Aggregate>(
         &self,
-        id: &A::Id,
+        stream: Result<StreamName, InvalidName>,
         request: Request<A>,
     ) -> Result<Executed<A>, ExecuteError<A::Error>> {
-        let stream = stream_of::<A>(id)?;
+        let stream = stream?;
         let span = tracing::debug_span!("annals.execute", %stream);
         self.execute_in_turn(stream, request).instrument(span).await
     }

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, future::IntoFuture, pin::Pin};
 
-use annals_core::{
-    Aggregate, CausationId, CommandId, Condition, CorrelationId, Metadata, Position, Query,
-    TraceContext, Version,
-};
 #[cfg(doc)]
 use annals_core::AppendError;
+use annals_core::{
+    Aggregate, CausationId, CommandId, Condition, CorrelationId, InvalidName, Metadata, Position,
+    Query, StreamName, TraceContext, Version,
+};
 
 use super::{
     engine::{Commands, Executed},
     error::ExecuteError,
+    load::stream_of,
 };
 
 /// A command on its way: set options, then `.await` it.
@@ -21,7 +22,7 @@ use super::{
 #[must_use = "a command does nothing until it is awaited"]
 pub struct Execute<'a, A: Aggregate> {
     pub(super) commands: &'a Commands,
-    pub(super) id: &'a A::Id,
+    pub(super) stream: Result<StreamName, InvalidName>,
     pub(super) request: Request<A>,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct Request<A: Aggregate> {
 }
 
 impl<'a, A: Aggregate> Execute<'a, A> {
-    pub(crate) fn new(commands: &'a Commands, id: &'a A::Id, command: A::Command) -> Self {
+    pub(crate) fn new(commands: &'a Commands, id: &A::Id, command: A::Command) -> Self {
         let request = Request {
             command,
             command_id: None,
@@ -53,9 +54,10 @@ impl<'a, A: Aggregate> Execute<'a, A> {
             trace: None,
             extra: BTreeMap::new(),
         };
+        let stream = stream_of::<A>(id);
         Self {
             commands,
-            id,
+            stream,
             request,
         }
     }
@@ -87,7 +89,10 @@ impl<'a, A: Aggregate> Execute<'a, A> {
     ///
     /// What such an event means is up to the caller: see [`AppendError::ConditionFailed`].
     pub fn unless(mut self, query: impl Into<Query>, after: Position) -> Self {
-        self.request.condition = Some(Condition { query: query.into(), after });
+        self.request.condition = Some(Condition {
+            query: query.into(),
+            after,
+        });
         self
     }
 
@@ -140,7 +145,7 @@ impl<'a, A: Aggregate> IntoFuture for Execute<'a, A> {
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.commands.execute(self.id, self.request))
+        Box::pin(self.commands.execute(self.stream, self.request))
     }
 }
 

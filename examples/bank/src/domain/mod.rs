@@ -1,0 +1,11 @@
+//! What the bank knows and decides: money, accounts, and the balance of each user.
+
+pub mod account;
+pub mod ids;
+pub mod money;
+pub mod user_balance;
+
+pub use account::{Account, AccountCommand, AccountError, AccountEvent, Status};
+pub use ids::{AccountId, Currency, UserId};
+pub use money::{Amount, Money, MoneyError};
+pub use user_balance::UserBalance;
