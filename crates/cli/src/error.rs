@@ -1,0 +1,205 @@
+//! How a command fails, and how that is told.
+
+use std::{error::Error, io::Write as _, process::ExitCode};
+
+use annals_core::{InvalidName, RebuildError, StoreError, StoreErrorKind};
+use annals_runtime::StartError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// The application could not be connected to its store.
+    #[error("failed to connect the application to its store")]
+    Start(#[from] StartError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no projection of that name.
+    #[error("failed to find projection `{name}`; {}", known_projections(known))]
+    NoSuchProjection {
+        /// The name.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A projection is in a state in which that makes no sense.
+    #[error("failed to {doing} projection `{name}`: {problem}")]
+    WrongState {
+        /// What was asked: `pause`, `resume`, `retry`.
+        doing: &'static str,
+        /// The projection.
+        name: String,
+        /// Why not, and what to do instead.
+        problem: String,
+    },
+    /// The rebuild did not come to its end.
+    #[error("failed to rebuild projection `{name}`")]
+    Rebuild {
+        /// The projection.
+        name: String,
+        /// Why.
+        source: RebuildError,
+    },
+    /// The operator stopped the command.
+    #[error("interrupted: {next}")]
+    Interrupted {
+        /// How to go on.
+        next: String,
+    },
+    /// There is no such stream.
+    #[error(
+        "failed to find stream `{stream}`: it has no events; `stream list` shows those there are"
+    )]
+    NoSuchStream {
+        /// Its name.
+        stream: String,
+    },
+    /// The name can't be one of a stream or event type.
+    #[error("failed to look it up")]
+    Name(#[from] InvalidName),
+    /// The log or a read model is not what it should be.
+    #[error("failed to verify the store: {}", problems(*count))]
+    Verify {
+        /// How much was found.
+        count: u64,
+    },
+    /// Whoever read the output has closed it; not a failure.
+    #[error("the output was closed")]
+    OutputClosed,
+    /// The output can't be written.
+    #[error("failed to write the output")]
+    Output(#[source] std::io::Error),
+    /// A check of the application could not do its work.
+    #[error("failed to check that {check}")]
+    Check {
+        /// The check.
+        check: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+fn known_projections(known: &[String]) -> String {
+    if known.is_empty() {
+        "the application has none".to_owned()
+    } else {
+        format!("there are: {}", known.join(", "))
+    }
+}
+
+fn problems(count: u64) -> String {
+    match count {
+        1 => "1 problem was found".to_owned(),
+        count => format!("{count} problems were found"),
+    }
+}
+
+impl CliError {
+    /// What the process should end with: 130 when it was interrupted, 1 after any other failure,
+    /// 0 when the output was closed.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::OutputClosed => ExitCode::SUCCESS,
+            Self::Interrupted { .. } => ExitCode::from(130),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
+    /// The failure of the store behind this error, if that is what it is.
+    #[must_use]
+    pub fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error)
+            | Self::Start(StartError::Store(error))
+            | Self::Rebuild {
+                source: RebuildError::Store(error),
+                ..
+            } => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Prints the error to standard error, unless it is [`CliError::OutputClosed`].
+    pub fn report(&self) {
+        match self {
+            Self::OutputClosed => {}
+            // Not an error: what the operator asked for has happened.
+            Self::Interrupted { .. } => print_line(&self.to_string()),
+            error => report(error, error.store_error().and_then(advice)),
+        }
+    }
+}
+
+/// What an operator can do about a failure of the store.
+#[must_use]
+pub fn advice(error: &StoreError) -> Option<&'static str> {
+    Some(match error.kind() {
+        StoreErrorKind::Busy => "another process keeps the store locked; try again",
+        StoreErrorKind::Unavailable => "check that the store can be reached, and try again",
+        StoreErrorKind::StorageFull => "free some space where the store is, and try again",
+        StoreErrorKind::ReadOnly => "give this user write access to the store and its directory",
+        StoreErrorKind::NotFound => "check the path in `--store` or ANNALS_STORE",
+        StoreErrorKind::Corrupt => "keep a copy of the files as they are, then restore a backup",
+        StoreErrorKind::NewerSchema => "run the release that wrote the store, or a newer one",
+        StoreErrorKind::Invalid => "check the URL in `--store` or ANNALS_STORE",
+        _ => return None,
+    })
+}
+
+/// Prints an error with its causes, and what to do next, to standard error.
+pub fn report(error: &(dyn Error + 'static), next: Option<&str>) {
+    print_line(&in_full(error, next));
+}
+
+fn in_full(error: &(dyn Error + 'static), next: Option<&str>) -> String {
+    let mut text = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!("\n  caused by: {cause}"));
+        source = cause.source();
+    }
+    if let Some(next) = next {
+        text.push_str(&format!("\n  what to do: {next}"));
+    }
+    text
+}
+
+/// Writes to standard error, where there is nobody left to tell about a failure to do so.
+pub(crate) fn print_line(line: &str) {
+    drop(writeln!(std::io::stderr(), "{line}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_reported_with_its_causes_and_what_to_do() {
+        let store = StoreError::new(StoreErrorKind::ReadOnly, "open `bank.db`")
+            .caused_by("attempt to write a readonly database");
+        let error = CliError::Start(StartError::Store(store));
+        let next = error.store_error().and_then(advice);
+        assert_eq!(
+            in_full(&error, next),
+            "error: failed to connect the application to its store\n  \
+             caused by: failed to open `bank.db`\n  \
+             caused by: attempt to write a readonly database\n  \
+             what to do: give this user write access to the store and its directory"
+        );
+    }
+
+    #[test]
+    fn an_unknown_projection_is_answered_with_the_known_ones() {
+        let known = vec!["account_list".to_owned(), "user_balance".to_owned()];
+        let error = CliError::NoSuchProjection {
+            name: "balance".to_owned(),
+            known,
+        };
+        assert_eq!(
+            error.to_string(),
+            "failed to find projection `balance`; there are: account_list, user_balance"
+        );
+    }
+}
