@@ -13,5 +13,6 @@
 
 pub mod clock;
 pub mod conformance;
+pub mod given;
 pub mod seed;
 pub mod tail;

@@ -50,6 +50,8 @@ async fn until<T>(drop: Drop, future: impl Future<Output = T>) -> Option<T> {
                     return Poll::Ready(None);
                 }
                 left -= 1;
+                // Whatever the future waits for, it is polled again and then dropped.
+                context.waker().wake_by_ref();
                 future.as_mut().poll(context).map(Some)
             })
             .await
