@@ -2,19 +2,36 @@
 //!
 //! Open a [`SqliteStore`] and hand it to the engines. Several processes may use one file.
 
+mod append;
 mod error;
+mod frame;
+mod insert;
+mod location;
+mod log;
+mod matching;
+mod migrate;
+mod open;
 mod options;
 mod projections;
+mod repeat;
+mod snapshot;
+mod sql;
+mod store;
+mod tail;
+mod transaction;
 mod writer;
 
 use std::{fmt, sync::Arc};
 
-use annals_core::{InlineProjection, StoreError, StoreErrorKind};
+use annals_core::{StoreError, StoreErrorKind};
 use futures_util::future::BoxFuture;
 use sqlx::{SqliteConnection, SqlitePool};
 
 pub use options::{SqliteOptions, Synchronous};
-use writer::Queue;
+use projections::inline::Installed;
+use tail::Tail;
+use tokio::sync::mpsc;
+use writer::{Queue, Writer};
 
 /// An event store, read models and snapshots in one SQLite file.
 ///
@@ -27,9 +44,33 @@ pub struct SqliteStore {
 struct Shared {
     readers: SqlitePool,
     queue: Queue,
+    tail: Arc<Tail>,
 }
 
 impl SqliteStore {
+    /// Opens the store in a file, named by a URL (`sqlite://PATH`) or a plain path; creates the
+    /// file and brings its tables up to date as needed.
+    ///
+    /// # Errors
+    /// When there is no such file or directory, it can't be written, is no store or a damaged one,
+    /// was written by a newer release, or is locked for longer than the time-out.
+    pub async fn open(location: &str, options: SqliteOptions) -> Result<Self, StoreError> {
+        let file = location::file_of(location)?;
+        let opened = open::open(&file, &options).await?;
+        let tail = Arc::new(Tail::new(options.poll_interval));
+        let (sender, jobs) = mpsc::channel(options.queue.max(1));
+        let writer = Writer::new(opened.connector, opened.conn, Arc::clone(&tail));
+        tokio::spawn(writer.run(jobs));
+        let shared = Shared {
+            readers: opened.readers,
+            queue: Queue(sender),
+            tail,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
     /// The connections that only read.
     pub(crate) fn readers(&self) -> &SqlitePool {
         &self.shared.readers
@@ -61,7 +102,7 @@ impl SqliteStore {
     pub(crate) async fn install<E>(
         &self,
         doing: &'static str,
-        projection: Arc<dyn InlineProjection>,
+        projection: Installed,
         work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<(), E>>
         + Send
         + 'static,
@@ -75,7 +116,7 @@ impl SqliteStore {
     async fn work<T, E>(
         &self,
         doing: &'static str,
-        install: Option<Arc<dyn InlineProjection>>,
+        install: Option<Installed>,
         work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, E>>
         + Send
         + 'static,

@@ -1,15 +1,20 @@
-//! The one task of a process that writes.
+//! The queue of the one task of a process that writes.
 //!
 //! Everything that writes is a [`Job`] in a bounded queue. The task works them off in order, so
 //! that writers of one process never wait for SQLite's lock against each other, and a caller
 //! that goes away can't leave a transaction half done.
 
-use std::sync::Arc;
+mod commit;
+mod task;
 
-use annals_core::{Append, AppendError, Appended, InlineProjection, StoreError, StoreErrorKind};
+use annals_core::{Append, AppendError, Appended, StoreError, StoreErrorKind};
 use futures_util::future::BoxFuture;
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::projections::inline::Installed;
+
+pub(crate) use task::Writer;
 
 /// What the writer is asked to do.
 pub(crate) enum Job {
@@ -32,7 +37,7 @@ pub(crate) struct Work {
     /// What it does, as a fragment that fits "failed to ...".
     pub(crate) doing: &'static str,
     /// An inline projection that counts as installed once the work has committed.
-    pub(crate) install: Option<Arc<dyn InlineProjection>>,
+    pub(crate) install: Option<Installed>,
     /// Does it, and says whether to commit. Given an error when no transaction could begin.
     pub(crate) run: Run,
 }
@@ -52,7 +57,7 @@ pub(crate) struct Done {
 /// Wraps typed work so that it can stand in the queue; the receiver gets its outcome.
 pub(crate) fn erase<T, E>(
     doing: &'static str,
-    install: Option<Arc<dyn InlineProjection>>,
+    install: Option<Installed>,
     work: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
 ) -> (Job, oneshot::Receiver<Result<T, E>>)
 where

@@ -1,0 +1,3 @@
+-- One payload, for events too large to be packed.
+-- Binds: 1 position.
+SELECT payload FROM events WHERE position = ?1

@@ -1,0 +1,117 @@
+//! Writes rows, many with one statement.
+
+use annals_core::{Append, Appended, EventHeader, NewEvent, Position, StoredEvent, StreamName};
+use chrono::{DateTime, SubsecRound, Utc};
+use sqlx::{Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+use std::sync::Arc;
+
+use crate::{frame, sql};
+
+/// How many rows one statement writes; measured: more gains nothing.
+const ROWS: usize = 16;
+
+/// An event that has its place but is not yet written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed<'a> {
+    pub(crate) position: i64,
+    pub(crate) version: i64,
+    pub(crate) stream: &'a StreamName,
+    pub(crate) event: &'a NewEvent,
+    pub(crate) recorded_at: DateTime<Utc>,
+}
+
+impl Placed<'_> {
+    /// The event as a reader will see it.
+    pub(crate) fn stored(&self) -> StoredEvent {
+        let count = |place: i64| u64::try_from(place).unwrap_or_default();
+        let header = EventHeader {
+            position: Position::new(count(self.position)),
+            stream: self.stream.clone(),
+            version: annals_core::Version::new(count(self.version)),
+            id: self.event.id,
+            event_type: self.event.event_type.clone(),
+            schema_version: self.event.schema_version,
+            // The log keeps microseconds.
+            recorded_at: self.recorded_at.trunc_subsecs(6),
+            tags: self.event.tags.clone(),
+            metadata: self.event.metadata.clone(),
+        };
+        StoredEvent {
+            header: Arc::new(header),
+            payload: self.event.payload.clone(),
+        }
+    }
+}
+
+/// Writes events and their tags; `before` is the position before the first of them.
+pub(crate) async fn events(
+    conn: &mut SqliteConnection,
+    before: i64,
+    placed: &[Placed<'_>],
+) -> Result<(), sqlx::Error> {
+    for rows in chunks(placed) {
+        let statement = sql::rows_of(sql::INSERT_EVENTS, 12, rows.len());
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
+        for row in rows {
+            query = bind_event(query, row)?;
+        }
+        query.execute(&mut *conn).await?;
+    }
+    if placed.iter().any(|row| !row.event.tags.is_empty()) {
+        sqlx::query(sql::INSERT_TAGS)
+            .bind(before)
+            .execute(conn)
+            .await?;
+    }
+    Ok(())
+}
+
+fn bind_event<'q>(
+    query: Query<'q, Sqlite, SqliteArguments>,
+    row: &Placed<'q>,
+) -> Result<Query<'q, Sqlite, SqliteArguments>, sqlx::Error> {
+    let event = row.event;
+    let encode = |error: serde_json::Error| sqlx::Error::Encode(error.into());
+    Ok(query
+        .bind(row.position)
+        .bind(row.stream.as_str())
+        .bind(row.version)
+        .bind(event.event_type.as_str())
+        .bind(i64::from(event.schema_version))
+        .bind(&event.id.uuid().as_bytes()[..])
+        .bind(row.recorded_at.timestamp_micros())
+        .bind(&event.metadata.correlation_id.uuid().as_bytes()[..])
+        .bind(&event.metadata.causation_id.uuid().as_bytes()[..])
+        .bind(frame::metadata_text(&event.metadata).map_err(encode)?)
+        .bind(frame::tags_text(&event.tags).map_err(encode)?)
+        .bind(event.payload.as_slice()))
+}
+
+/// Records what appends with an id brought about.
+pub(crate) async fn appends(
+    conn: &mut SqliteConnection,
+    done: &[(&Append, Appended)],
+) -> Result<(), sqlx::Error> {
+    for rows in chunks(done) {
+        let statement = sql::rows_of(sql::INSERT_APPENDS, 4, rows.len());
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
+        for (append, appended) in rows {
+            let versions = serde_json::to_string(&appended.versions)
+                .map_err(|error| sqlx::Error::Encode(error.into()))?;
+            query = query
+                .bind(append.id.map(|id| id.uuid().as_bytes().to_vec()))
+                .bind(append.fingerprint.to_vec())
+                .bind(crate::log::clamped(appended.position.get()))
+                .bind(versions);
+        }
+        query.execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Full chunks, then single rows: two statements to prepare and cache, whatever the number.
+fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
+    let full = rows.chunks_exact(ROWS);
+    let rest = full.remainder();
+    full.chain(rest.chunks(1))
+}

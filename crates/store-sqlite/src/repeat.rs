@@ -1,0 +1,165 @@
+//! Recognises appends that were there before.
+
+use std::collections::HashMap;
+
+use annals_core::{
+    Append, AppendError, AppendId, Appended, EventId, Fingerprint, NewEvent, Position, StoreError,
+    StoreErrorKind, StreamName, Version,
+};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use uuid::Uuid;
+
+use crate::{
+    append::DOING,
+    error::failed,
+    frame::tags_text,
+    log::number,
+    sql::{self, hex_array},
+};
+
+/// What appends with these ids brought about, as far as there were any.
+pub(crate) async fn find_appends(
+    conn: &mut SqliteConnection,
+    ids: &[AppendId],
+) -> Result<HashMap<AppendId, (Fingerprint, Appended)>, StoreError> {
+    const DOING: &str = "look up an append";
+    let uuids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let rows = sqlx::query(sql::FIND_APPENDS)
+        .bind(hex_array(&uuids))
+        .fetch_all(conn)
+        .await
+        .map_err(failed(DOING))?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let fingerprint: &[u8] = row.try_get(1).map_err(failed(DOING))?;
+        let versions: &str = row.try_get(3).map_err(failed(DOING))?;
+        let appended = Appended {
+            position: Position::new(number(row, 2, DOING)?),
+            versions: serde_json::from_str(versions).map_err(|error| corrupt(error, DOING))?,
+            repeated: false,
+        };
+        let fingerprint = fingerprint
+            .try_into()
+            .map_err(|error| corrupt(error, DOING))?;
+        found.insert(AppendId::new(uuid(row, 0)?), (fingerprint, appended));
+    }
+    Ok(found)
+}
+
+/// An event that has the id of one to be appended.
+struct Earlier {
+    position: u64,
+    version: u64,
+    same: bool,
+}
+
+/// What the append came to before, when its events are there already; an error when some of them
+/// are there but differ. `versions` tells where streams are.
+pub(crate) async fn find(
+    conn: &mut SqliteConnection,
+    append: &Append,
+    versions: impl Fn(&StreamName) -> Option<i64>,
+) -> Result<Option<Result<Appended, AppendError>>, StoreError> {
+    let earlier = find_events(conn, append).await?;
+    if earlier.is_empty() {
+        return Ok(None);
+    }
+    let mut appended = Appended {
+        position: Position::START,
+        versions: Vec::with_capacity(append.writes.len()),
+        repeated: true,
+    };
+    for write in &append.writes {
+        let current = versions(&write.stream).unwrap_or_default();
+        let mut version = u64::try_from(current).unwrap_or_default();
+        for event in &write.events {
+            let Some(Earlier {
+                position,
+                version: at,
+                same: true,
+            }) = earlier.get(&event.id)
+            else {
+                return Ok(Some(Err(reused(append, &earlier))));
+            };
+            appended.position = appended.position.max(Position::new(*position));
+            version = *at;
+        }
+        appended.versions.push(Version::new(version));
+    }
+    Ok(Some(Ok(appended)))
+}
+
+/// Names the first id of the append that was used before for something else, or at all.
+fn reused(append: &Append, earlier: &HashMap<EventId, Earlier>) -> AppendError {
+    let ids = || {
+        append
+            .writes
+            .iter()
+            .flat_map(|write| &write.events)
+            .map(|event| event.id)
+    };
+    let differs = ids().find(|id| earlier.get(id).is_some_and(|event| !event.same));
+    let id = differs.or_else(|| ids().find(|id| earlier.contains_key(id)));
+    AppendError::IdReused {
+        kind: "event",
+        id: id.map_or_else(Uuid::nil, EventId::uuid),
+    }
+}
+
+async fn find_events(
+    conn: &mut SqliteConnection,
+    append: &Append,
+) -> Result<HashMap<EventId, Earlier>, StoreError> {
+    let wanted: HashMap<EventId, (&StreamName, &NewEvent)> = append
+        .writes
+        .iter()
+        .flat_map(|write| {
+            write
+                .events
+                .iter()
+                .map(|event| (event.id, (&write.stream, event)))
+        })
+        .collect();
+    let ids: Vec<Uuid> = wanted.keys().map(|id| id.uuid()).collect();
+    let rows = sqlx::query(sql::FIND_EVENTS)
+        .bind(hex_array(&ids))
+        .fetch_all(conn)
+        .await
+        .map_err(failed(DOING))?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let id = EventId::new(uuid(row, 0)?);
+        let same = match wanted.get(&id) {
+            Some((stream, event)) => is_same(row, stream, event)?,
+            None => false,
+        };
+        let earlier = Earlier {
+            position: number(row, 1, DOING)?,
+            version: number(row, 3, DOING)?,
+            same,
+        };
+        found.insert(id, earlier);
+    }
+    Ok(found)
+}
+
+fn is_same(row: &SqliteRow, stream: &StreamName, event: &NewEvent) -> Result<bool, StoreError> {
+    let text = |column| row.try_get::<&str, _>(column).map_err(failed(DOING));
+    let tags: Option<&str> = row.try_get(6).map_err(failed(DOING))?;
+    let payload: &[u8] = row.try_get(7).map_err(failed(DOING))?;
+    let new_tags = tags_text(&event.tags).map_err(|error| corrupt(error, DOING))?;
+    Ok(text(2)? == stream.as_str()
+        && text(4)? == event.event_type.as_str()
+        && number(row, 5, DOING)? == u64::from(event.schema_version)
+        && tags == new_tags.as_deref()
+        && payload == event.payload)
+}
+
+fn uuid(row: &SqliteRow, column: usize) -> Result<Uuid, StoreError> {
+    let bytes: &[u8] = row.try_get(column).map_err(failed(DOING))?;
+    Uuid::from_slice(bytes).map_err(|error| corrupt(error, DOING))
+}
+
+fn corrupt(error: impl std::error::Error + Send + Sync + 'static, doing: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, doing).caused_by(error)
+}
