@@ -1,7 +1,5 @@
 //! What is kept of one projection.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 
 use super::{State, invalid, rebuild::Rebuild, side::Side};
@@ -97,18 +95,12 @@ impl Entry {
         }
     }
 
-    fn fenced(&self) -> CommitError {
-        CommitError::Fenced {
-            projection: self.name.clone(),
-        }
-    }
-
     fn commit(&mut self, commit: Commit) -> Result<(), CommitError> {
         let fence = commit.fence;
         match commit.target {
             Target::Live => {
                 if self.state != ProjectionState::Running || !self.live.admits(fence) {
-                    return Err(self.fenced());
+                    return Err(fenced(&self.name));
                 }
                 let (owner, now) = (commit.owner.clone(), commit.now);
                 self.live.commit(commit)?;
@@ -117,7 +109,7 @@ impl Entry {
             }
             Target::Rebuild => match &mut self.rebuild {
                 Some(rebuild) if rebuild.side.admits(fence) => rebuild.side.commit(commit)?,
-                _ => return Err(self.fenced()),
+                _ => return Err(fenced(&self.name)),
             },
         }
         Ok(())
@@ -181,17 +173,20 @@ impl State {
         state: ProjectionState,
         failure: Failure,
     ) -> Result<(), CommitError> {
-        let entry = registered(&mut self.projections, name)?;
-        if !entry.live.admits(fence) {
-            return Err(entry.fenced());
-        }
+        let entry = self.projections.get_mut(name);
+        let Some(entry) = entry.filter(|entry| entry.live.admits(fence)) else {
+            return Err(fenced(name));
+        };
         entry.state = state;
         entry.failure = Some(failure);
         Ok(())
     }
 
     pub(super) fn commit(&mut self, commit: Commit) -> Result<(), CommitError> {
-        registered(&mut self.projections, &commit.projection)?.commit(commit)
+        match self.projections.get_mut(&commit.projection) {
+            Some(entry) => entry.commit(commit),
+            None => Err(fenced(&commit.projection)),
+        }
     }
 
     /// The side that holds a table, if it looks as the caller believes.
@@ -208,11 +203,8 @@ impl State {
     }
 }
 
-fn registered<'a>(
-    projections: &'a mut BTreeMap<String, Entry>,
-    name: &str,
-) -> Result<&'a mut Entry, StoreError> {
-    projections
-        .get_mut(name)
-        .ok_or_else(|| invalid(format!("write projection `{name}`: it is not registered")))
+fn fenced(projection: &str) -> CommitError {
+    CommitError::Fenced {
+        projection: projection.to_owned(),
+    }
 }
