@@ -3,15 +3,17 @@
 //! This crate knows no SQL and no store; it drives the traits of `annals-core`. Applications
 //! normally use it through the facade crate `annals`.
 
-pub mod app;
-pub mod builder;
-pub mod command;
-pub mod projection;
-pub mod system;
+mod app;
+mod builder;
+mod command;
+mod projection;
+mod system;
 
 pub use app::{App, ReadError};
 pub use builder::{Builder, StartError};
-pub use command::{CommandOptions, Execute, ExecuteError, Executed, LoadError, Loaded};
+pub use command::{
+    CommandOptions, Execute, ExecuteError, Executed, LoadError, Loaded, SnapshotPolicyError,
+};
 pub use projection::{
     CaughtUpError, Progress, ProjectionHealth, ProjectionOptions, Projections, ReadModelFactory,
     RebuildOptions, RebuildPhase, RebuildSummary,
