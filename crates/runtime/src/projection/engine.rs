@@ -221,6 +221,12 @@ impl Projections {
         }
     }
 
+    /// Whether [`shutdown`](Self::shutdown) has been called.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     fn keep(&self, task: JoinHandle<()>) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.retain(|task| !task.is_finished());

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    Failure, FoldError, Page, Position, ProjectionState, ProjectorFactory, RebuildError,
-    RebuildRecord, Store, SwapRequest, Swapped, Target,
+    Failure, FailurePolicy, FoldError, Page, Position, ProjectionState, ProjectorFactory,
+    RebuildError, RebuildRecord, Store, SwapRequest, Swapped, Target,
 };
 use futures_util::StreamExt;
 use tokio::{
@@ -169,6 +169,12 @@ impl Rebuild {
             reporter.enter(RebuildPhase::Swapping, batch.reached(), target);
             match batch.swap(self.swap_request(&batch)).await {
                 Err(RebuildError::Behind { target, .. }) => wanted = target,
+                // The swap takes in the last events itself, but parks none.
+                Err(RebuildError::Fold(FoldError::Event { position, .. }))
+                    if self.folder.on_failure == FailurePolicy::Park =>
+                {
+                    wanted = position;
+                }
                 done => return done,
             }
         }

@@ -1,0 +1,9 @@
+//! Projections and rebuilds on the memory store: each event counts once, whatever happens.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod bank;
+mod failures;
+mod live;
+mod rebuild;
+mod unknown;
