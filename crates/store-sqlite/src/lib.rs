@@ -29,6 +29,7 @@ use sqlx::{SqliteConnection, SqlitePool};
 
 pub use options::{SqliteOptions, Synchronous};
 use projections::inline::Installed;
+pub use projections::sql_projection::{SqlProjection, inline_sql_projection, sql_projection};
 use tail::Tail;
 use tokio::sync::mpsc;
 use writer::{Queue, Writer};

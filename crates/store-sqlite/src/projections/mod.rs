@@ -11,6 +11,7 @@ mod rebuild;
 mod record;
 mod register;
 mod rows;
+pub(crate) mod sql_projection;
 mod statements;
 mod swap;
 mod tables;
@@ -183,11 +184,15 @@ impl ProjectionStore for SqliteStore {
         epoch: u64,
         keep: bool,
     ) -> Result<(), RebuildError> {
-        let name = name.to_owned();
+        let abandoned = name.to_owned();
         self.transaction("give a rebuild up", move |conn| {
-            Box::pin(async move { rebuild::abandon(conn, &name, epoch, keep).await })
+            Box::pin(async move { rebuild::abandon(conn, &abandoned, epoch, keep).await })
         })
-        .await
+        .await?;
+        if !keep {
+            sql_projection::remove_shadow_of(self, name)?;
+        }
+        Ok(())
     }
 
     async fn swap(

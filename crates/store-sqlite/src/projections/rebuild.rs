@@ -36,7 +36,6 @@ pub(crate) async fn begin(
     let stored = lookup(conn, &spec.name).await?;
     if let Some(other) = &stored.record.rebuild
         && other.leased
-        && other.owner != begin.owner
     {
         return Err(RebuildError::AlreadyRunning {
             projection: spec.name.clone(),

@@ -2,13 +2,11 @@
 //!
 //! All of it happens in one transaction: whoever is killed leaves the old table or the new one.
 
-use std::sync::Arc;
-
 use annals_core::{
-    Checkpoint, Differences, ParkedEvent, Position, RebuildError, StoreError, StoreErrorKind,
-    StoredEvent, SwapRequest, Swapped, TableSpec, Target,
+    Checkpoint, ParkedEvent, Position, RebuildError, StoreError, StoreErrorKind, StoredEvent,
+    SwapRequest, Swapped, TableSpec, Target,
 };
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{
     events,
@@ -36,12 +34,7 @@ pub(crate) async fn swap(
     let stored = rebuild::lookup(conn, &request.spec.name).await?;
     let begun = fenced_checkpoint(request, &stored)?;
     let target = needed(conn, &stored).await?;
-    if target.get().saturating_sub(begun.position.get()) > MAX_BEHIND {
-        return Err(RebuildError::Behind {
-            checkpoint: begun.position,
-            target,
-        });
-    }
+    must_be_close(begun.position, target)?;
     let checkpoint = catch_up(conn, request, begun, target, fold).await?;
     let comparable = checkpoint.position == stored.record.checkpoint.position;
     let differences = match request.verify {
@@ -49,7 +42,7 @@ pub(crate) async fn swap(
         _ => None,
     };
     exchange(conn, &request.spec.name, table, &stored).await?;
-    finish(conn, request, checkpoint).await?;
+    finish(conn, request, checkpoint, table.name).await?;
     Ok(Swapped {
         checkpoint,
         rows: count_rows(conn, table).await?,
@@ -84,6 +77,14 @@ pub(crate) async fn needed(
         return Ok(head);
     }
     Ok(head.min(stored.record.checkpoint.position))
+}
+
+/// Refuses a swap that would hold up the writers for long.
+pub(crate) fn must_be_close(checkpoint: Position, target: Position) -> Result<(), RebuildError> {
+    if target.get().saturating_sub(checkpoint.get()) > MAX_BEHIND {
+        return Err(RebuildError::Behind { checkpoint, target });
+    }
+    Ok(())
 }
 
 /// Folds what the new table lacks.
@@ -125,7 +126,7 @@ async fn park_followers(
         let aside = ParkedEvent {
             stream: event.stream.clone(),
             position: event.position,
-            message: "an earlier event of its stream is parked".to_owned(),
+            message: "an earlier event of this stream is parked".to_owned(),
             since: request.now,
         };
         parked::put_aside(conn, projection, Target::Rebuild, &aside).await?;
@@ -185,6 +186,7 @@ pub(crate) async fn finish(
     conn: &mut SqliteConnection,
     request: &SwapRequest,
     checkpoint: Checkpoint,
+    tables: &str,
 ) -> Result<(), StoreError> {
     let name = &request.spec.name;
     parked::clear(conn, name, Target::Live).await?;
@@ -197,7 +199,7 @@ pub(crate) async fn finish(
         .bind(&request.spec.fingerprint)
         .bind(&request.owner)
         .bind(record::time(request.now))
-        .bind(request.spec.table.map(|table| table.name))
+        .bind(tables)
         .execute(conn)
         .await
         .map_err(failed("record a swap"))?;

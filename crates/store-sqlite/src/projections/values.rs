@@ -40,29 +40,3 @@ pub(crate) fn read<'c>(
         })
         .collect()
 }
-
-/// A value as an operator reads it.
-pub(crate) fn readable(value: &Value) -> String {
-    match value {
-        Value::Null => "NULL".to_owned(),
-        Value::Integer(number) => number.to_string(),
-        Value::Real(number) => number.to_string(),
-        Value::Text(text) => text.clone(),
-        Value::Blob(bytes) => {
-            let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("x'{digits}'")
-        }
-    }
-}
-
-/// Columns with their values, as an operator reads them: `owner=alice balance=5`.
-pub(crate) fn readable_columns<'c>(
-    columns: impl Iterator<Item = &'c Column>,
-    values: &[Value],
-) -> String {
-    let pairs: Vec<_> = columns
-        .zip(values)
-        .map(|(column, value)| format!("{}={}", column.name, readable(value)))
-        .collect();
-    pairs.join(" ")
-}

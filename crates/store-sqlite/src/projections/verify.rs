@@ -1,6 +1,6 @@
 //! Comparing a rebuilt table with the live one.
 
-use annals_core::{Column, Differences, Row, RowDifference, StoreError, TableSpec, Target, Value};
+use annals_core::{Differences, Row, RowDifference, StoreError, TableSpec, Target, Value};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::{record, rows, statements, tables, values};
@@ -52,21 +52,12 @@ async fn sample(
         .map_err(failed())?;
     let live = rows::by_keys(conn, table, Target::Live, &keys).await?;
     let rebuilt = rows::by_keys(conn, table, Target::Rebuild, &keys).await?;
-    let differences = keys.iter().map(|key| RowDifference {
-        key: values::readable_columns(table.key_columns(), key),
-        live: with_key(table, &live, key),
-        rebuilt: with_key(table, &rebuilt, key),
+    let with_key = |rows: &[Row], key: &[Value]| -> Option<Row> {
+        rows.iter().find(|row| table.key_of(row) == key).cloned()
+    };
+    let differences = keys.iter().filter_map(|key| {
+        let (live, rebuilt) = (with_key(&live, key), with_key(&rebuilt, key));
+        RowDifference::between(table, live.as_ref(), rebuilt.as_ref())
     });
     Ok(differences.collect())
-}
-
-/// The row with this key, readable.
-fn with_key(table: &TableSpec, rows: &[Row], key: &[Value]) -> Option<String> {
-    let row = rows.iter().find(|row| table.key_of(row) == key)?;
-    let columns = table.columns.iter().zip(row);
-    let others = columns.filter(|(column, _)| !column.key);
-    let (columns, values): (Vec<&Column>, Vec<Value>) = others
-        .map(|(column, value)| (column, value.clone()))
-        .unzip();
-    Some(values::readable_columns(columns.into_iter(), &values))
 }

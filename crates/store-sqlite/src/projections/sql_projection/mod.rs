@@ -1,0 +1,151 @@
+//! SQL projections: the user's own statements, in one transaction with the checkpoint.
+
+mod fold;
+mod live;
+mod rebuild;
+mod shadow;
+mod statements;
+mod swap;
+
+use std::{fmt, future::Future, marker::PhantomData, sync::Arc};
+
+use annals_core::{
+    EventSet, FailurePolicy, FoldError, ProjectionError, ProjectionSpec, Projector,
+    ProjectorFactory, Recorded, Store, StoreError, Target, UnknownEvents, projector::store_as,
+};
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+
+use self::{fold::SqlFold, live::LiveProjector, rebuild::RebuildProjector};
+use super::inline;
+use crate::SqliteStore;
+
+pub(crate) use shadow::remove_of as remove_shadow_of;
+
+/// A projection that is written in SQL, for what rows by key can't express.
+///
+/// [`apply`](Self::apply) runs the application's own sqlx statements. They commit in one
+/// transaction with the checkpoint, so each event counts once.
+///
+/// # How it is rebuilt
+///
+/// A rebuild runs the same statements on a connection whose main database is a file beside the
+/// store (`<store>-rebuild-<name>`) that holds the projection's tables only; the store itself is
+/// attached read-only. SQLite looks for an unqualified name in the main database first, so the
+/// statements find the new tables where they found the old ones, and everything else where it
+/// always is. The swap copies the new tables into the store in one transaction. So:
+///
+/// - name tables without a schema in front (`INSERT INTO totals`, not `main.totals`);
+/// - write only to [`TABLES`](Self::TABLES); during a rebuild other tables can't be written;
+/// - read only tables that the projection fills, or that never change: a rebuild sees the others
+///   as they are at the time of the rebuild, not as they were at the time of the event;
+/// - [`SCHEMA`](Self::SCHEMA) makes tables and their indexes, no triggers and no views; indexes
+///   made by others on these tables go when a rebuild is swapped in;
+/// - leave transactions alone: no `BEGIN`, `COMMIT` or `ATTACH`.
+pub trait SqlProjection: Send + Sync + 'static {
+    /// The events it takes in.
+    type Event: EventSet;
+
+    /// Its name, by which operators call it.
+    const NAME: &'static str;
+
+    /// Raise it when `apply` changes its meaning: the tables then count as outdated until the
+    /// projection is rebuilt. A changed [`SCHEMA`](Self::SCHEMA) has the same effect.
+    const VERSION: u32 = 1;
+
+    /// The tables that it fills.
+    const TABLES: &'static [&'static str];
+
+    /// The statements that make these tables and their indexes, with unqualified names.
+    const SCHEMA: &'static str;
+
+    /// What happens with an event of a known category whose type [`Self::Event`] does not have.
+    const UNKNOWN: UnknownEvents = UnknownEvents::Fail;
+
+    /// What happens when an event can't be applied.
+    const ON_FAILURE: FailurePolicy = FailurePolicy::Stop;
+
+    /// Takes an event into the tables.
+    ///
+    /// # Errors
+    /// When the event can't be applied; what follows is up to [`Self::ON_FAILURE`].
+    fn apply(
+        event: &Recorded<Self::Event>,
+        db: &mut SqliteConnection,
+    ) -> impl Future<Output = Result<(), ProjectionError>> + Send;
+}
+
+/// Makes a [`SqlProjection`] run, following the log on its own.
+pub fn sql_projection<P: SqlProjection>() -> impl ProjectorFactory {
+    SqlProjectionFactory::<P>::new(false)
+}
+
+/// Makes a [`SqlProjection`] run in each append's own transaction: its tables never lag, and an
+/// event that it can't apply is refused.
+pub fn inline_sql_projection<P: SqlProjection>() -> impl ProjectorFactory {
+    SqlProjectionFactory::<P>::new(true)
+}
+
+struct SqlProjectionFactory<P> {
+    spec: Arc<ProjectionSpec>,
+    projection: PhantomData<fn() -> P>,
+}
+
+impl<P: SqlProjection> SqlProjectionFactory<P> {
+    fn new(inline: bool) -> Self {
+        let spec = ProjectionSpec {
+            name: P::NAME.to_owned(),
+            fingerprint: format!("{} {}", P::VERSION, P::SCHEMA),
+            table: None,
+            inline,
+        };
+        Self {
+            spec: Arc::new(spec),
+            projection: PhantomData,
+        }
+    }
+
+    fn fold(&self) -> SqlFold<P> {
+        SqlFold::new(Arc::clone(&self.spec))
+    }
+
+    fn store<'a>(&self, store: &'a Arc<dyn Store>) -> Result<&'a SqliteStore, StoreError> {
+        let what = format!("projection `{}`", P::NAME);
+        store_as(store.as_ref(), &what, "SQLite")
+    }
+}
+
+#[async_trait]
+impl<P: SqlProjection> ProjectorFactory for SqlProjectionFactory<P> {
+    fn spec(&self) -> &ProjectionSpec {
+        &self.spec
+    }
+
+    fn on_failure(&self) -> FailurePolicy {
+        P::ON_FAILURE
+    }
+
+    async fn open(
+        &self,
+        store: &Arc<dyn Store>,
+        target: Target,
+    ) -> Result<Box<dyn Projector>, StoreError> {
+        let store = self.store(store)?.clone();
+        Ok(match target {
+            Target::Live => Box::new(LiveProjector::open(store, self.fold()).await?),
+            Target::Rebuild => Box::new(RebuildProjector::open(store, self.fold()).await?),
+        })
+    }
+
+    async fn install_inline(&self, store: &Arc<dyn Store>) -> Result<(), FoldError> {
+        let store = self.store(store)?;
+        live::make_tables::<P>(store).await?;
+        inline::install(store, Arc::new(self.fold())).await
+    }
+}
+
+impl<P> fmt::Debug for SqlProjectionFactory<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SqlProjection").field(&self.spec).finish()
+    }
+}

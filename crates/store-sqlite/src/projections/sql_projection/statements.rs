@@ -1,0 +1,69 @@
+//! The statements that depend on a SQL projection's tables.
+
+use crate::projections::statements::quoted;
+
+/// How the shadow file is called on the connection that swaps it in.
+pub(super) const SHADOW: &str = "annals_shadow_file";
+
+fn list(columns: &[String]) -> String {
+    let quoted: Vec<_> = columns.iter().map(|column| quoted(column)).collect();
+    quoted.join(", ")
+}
+
+/// Copies a rebuilt table into the store.
+pub(super) fn copy_table(table: &str, columns: &[String]) -> String {
+    let (table, columns) = (quoted(table), list(columns));
+    format!("INSERT INTO main.{table} ({columns}) SELECT {columns} FROM {SHADOW}.{table}")
+}
+
+/// How a live table's rows are called that were kept; not like the table, since SQLite finds
+/// temporary tables first.
+pub(super) fn kept(table: &str) -> String {
+    format!("annals_kept_{table}")
+}
+
+/// Keeps a live table's rows, to be compared with the rebuilt ones.
+pub(super) fn keep_table(table: &str) -> String {
+    let (kept, table) = (quoted(&kept(table)), quoted(table));
+    format!("CREATE TEMP TABLE {kept} AS SELECT * FROM main.{table}")
+}
+
+pub(super) fn count_rows(table: &str) -> String {
+    format!("SELECT count(*) FROM main.{}", quoted(table))
+}
+
+/// The rows of a table that differ from the kept ones: key, live and rebuilt row as texts.
+///
+/// The bind is how many are wanted; each comes with how many there are.
+pub(super) fn differences(table: &str, columns: &[String], keys: &[String]) -> String {
+    let (kept, new) = (
+        format!("temp.{}", quoted(&kept(table))),
+        format!("main.{}", quoted(table)),
+    );
+    let (key, row) = (texts(keys), texts(columns));
+    let columns = list(columns);
+    let only_in = |one: &str, other: &str, live: &str, rebuilt: &str| {
+        format!(
+            "SELECT {key} AS key, {live} AS live, {rebuilt} AS rebuilt FROM \
+             (SELECT {columns} FROM {one} EXCEPT SELECT {columns} FROM {other})"
+        )
+    };
+    format!(
+        "SELECT key, max(live), max(rebuilt), count(*) OVER () FROM ({} UNION ALL {}) \
+         GROUP BY key ORDER BY key LIMIT ?",
+        only_in(&kept, &new, &row, "NULL"),
+        only_in(&new, &kept, "NULL", &row),
+    )
+}
+
+/// An expression for columns with their values: `owner='alice', balance=5`.
+fn texts(columns: &[String]) -> String {
+    let texts: Vec<_> = columns
+        .iter()
+        .map(|column| {
+            let label = format!("{column}=").replace('\'', "''");
+            format!("'{label}' || quote({})", quoted(column))
+        })
+        .collect();
+    texts.join(" || ', ' || ")
+}
