@@ -115,7 +115,10 @@ fn failure<T>(scenario: impl FnOnce() -> T) -> String {
     let Err(panic) = catch_unwind(AssertUnwindSafe(scenario)) else {
         panic!("the scenario should have failed");
     };
-    *panic.downcast::<String>().expect("the message is text")
+    match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(_) => panic!("the scenario failed without a message"),
+    }
 }
 
 #[test]

@@ -9,11 +9,11 @@ use std::{
 };
 
 use annals_core::{
-    Append, Appended, EventId, Expected, LogRead, Position, Store, StoredEvent,
+    Append, Appended, CommitError, EventId, Expected, LogRead, Position, Store, StoredEvent, Target,
 };
 use tokio::task::JoinSet;
 
-use super::{Subject, check::*, sample::*};
+use super::{Subject, check::*, sample::*, table::*};
 use crate::seed::Seed;
 
 /// When a future is dropped.
@@ -159,4 +159,35 @@ pub async fn a_cancelled_read_disturbs_nobody(subject: Subject) {
     }
     store.append(any("thing-1", 1)).await.unwrap();
     assert_eq!(whole_log(&**store).await.len(), 501);
+}
+
+pub async fn a_cancelled_step_is_there_wholly_or_not_at_all(subject: Subject) {
+    let mut seed = Seed::printed();
+    let store = &*subject.store;
+    store.register(&counts(), now()).await.unwrap();
+    for _ in 0..subject.effort.cancelled {
+        let standing = record(store, "counts").await;
+        let next = standing.checkpoint.position.next().get();
+        let count = i64::try_from(next).unwrap();
+        let step = live_step(&standing, next, upserts(&[("a", count), ("b", count)]));
+        match until(Drop::random(&mut seed), store.commit(step)).await {
+            None | Some(Ok(())) => {}
+            // An earlier step that was given up on came through after all.
+            Some(Err(CommitError::Fenced { .. })) => {}
+            Some(Err(error)) => panic!("nothing is in the way: {error:?}"),
+        }
+    }
+    // Once a step of ours comes through, none that was given up on can.
+    let count = eventually("a step comes through", async || {
+        let standing = record(store, "counts").await;
+        let next = standing.checkpoint.position.next().get();
+        let count = i64::try_from(next).unwrap();
+        let step = live_step(&standing, next, upserts(&[("b", count)]));
+        store.commit(step).await.ok().map(|()| count)
+    })
+    .await;
+    let rows = all_rows(store, &COUNTS, Target::Live).await;
+    assert_eq!(rows, [row("a", count - 1), row("b", count)]);
+    let standing = record(store, "counts").await;
+    assert_eq!(i64::try_from(standing.checkpoint.position.get()), Ok(count));
 }

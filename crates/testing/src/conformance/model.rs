@@ -38,8 +38,10 @@ impl Model {
     /// A stream's last version.
     #[must_use]
     pub fn stream_version(&self, stream: &StreamName) -> Version {
-        let events = self.log.iter().filter(|event| event.stream == *stream);
-        events.last().map_or(Version::NONE, |event| event.version)
+        let mut events = self.log.iter().filter(|event| event.stream == *stream);
+        events
+            .next_back()
+            .map_or(Version::NONE, |event| event.version)
     }
 
     /// Appends as a store does.

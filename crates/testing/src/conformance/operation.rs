@@ -39,10 +39,13 @@ pub(super) enum Operation {
     StreamVersion(usize),
 }
 
+/// A write before the log is known: the stream's number, and events by type and tags.
+type WriteIntent = (usize, Expect, Vec<(usize, u8)>);
+
 /// An append before the log is known.
 #[derive(Clone, Debug)]
 pub(super) struct Intent {
-    writes: Vec<(usize, Expect, Vec<(usize, u8)>)>,
+    writes: Vec<WriteIntent>,
     condition: Option<(Filter, u64)>,
     id: Option<(usize, u8)>,
 }

@@ -92,6 +92,7 @@ macro_rules! conformance {
             cancellation {
                 a_cancelled_append_is_there_wholly_or_not_at_all,
                 a_cancelled_read_disturbs_nobody,
+                a_cancelled_step_is_there_wholly_or_not_at_all,
             }
             closing {
                 a_closed_store_refuses_appends,
@@ -174,6 +175,7 @@ macro_rules! conformance {
                 a_swap_sets_a_failed_projection_running,
                 a_swap_makes_the_rows_those_of_the_new_code,
                 a_reader_sees_the_whole_old_table_or_the_whole_new_one,
+                a_cancelled_swap_leaves_the_whole_old_table_or_the_whole_new_one,
             }
             inline {
                 inline_rows_are_there_with_the_append,

@@ -8,6 +8,7 @@ use annals_core::{
 };
 
 use super::{Subject, check::*, sample::*, table::*, tally::*};
+use crate::seed::Seed;
 
 const LONG: Duration = Duration::from_secs(600);
 
@@ -29,12 +30,17 @@ async fn write_live(store: &dyn Store, log: &[StoredEvent], rows: Vec<Row>) {
 
 /// A rebuild that reaches the end of these events, rightly tallied.
 async fn rebuild_to(store: &dyn Store, log: &[StoredEvent]) -> RebuildRecord {
+    rebuild_with(store, log, tallied(log)).await
+}
+
+/// A rebuild that reaches the end of these events with these rows.
+async fn rebuild_with(store: &dyn Store, log: &[StoredEvent], rows: Vec<Row>) -> RebuildRecord {
     let spec = counts();
     let begun = store.begin_rebuild(&spec, "me", LONG, false, now());
     let rebuild = begun.await.unwrap();
     let mut step = rebuild_step("counts", &rebuild, 0, upserts(&[]));
     step.checkpoint = checkpoint_of(log);
-    step.rows.as_mut().unwrap().1.upserts = tallied(log);
+    step.rows.as_mut().unwrap().1.upserts = rows;
     store.commit(step).await.unwrap();
     record(store, "counts").await.rebuild.unwrap()
 }
@@ -282,14 +288,7 @@ pub async fn a_reader_sees_the_whole_old_table_or_the_whole_new_one(subject: Sub
         seen
     });
     for round in 1..=10 {
-        let spec = counts();
-        let begun = store.begin_rebuild(&spec, "me", LONG, true, now());
-        let rebuild = begun.await.unwrap();
-        let mut step = rebuild_step("counts", &rebuild, 0, upserts(&[]));
-        step.checkpoint = checkpoint_of(&log);
-        step.rows.as_mut().unwrap().1.upserts = rows(round);
-        store.commit(step).await.unwrap();
-        let rebuild = record(store, "counts").await.rebuild.unwrap();
+        let rebuild = rebuild_with(store, &log, rows(round)).await;
         swap(store, &rebuild, None).await.unwrap();
     }
     finish.send(true).unwrap();
@@ -298,5 +297,31 @@ pub async fn a_reader_sees_the_whole_old_table_or_the_whole_new_one(subject: Sub
     for table in seen {
         assert_eq!(table.len(), 200, "a whole table");
         assert!(table.iter().all(|row| row[1] == table[0][1]), "of one kind");
+    }
+}
+
+pub async fn a_cancelled_swap_leaves_the_whole_old_table_or_the_whole_new_one(subject: Subject) {
+    let mut seed = Seed::printed();
+    let store = &*subject.store;
+    let log = fill(store).await;
+    let rows = |count: i64| (0..50).map(|n| row(&format!("row-{n:03}"), count)).collect();
+    write_live(store, &log, rows(0)).await;
+    for round in 1..=20 {
+        let rebuild = rebuild_with(store, &log, rows(round)).await;
+        let patience = Duration::from_micros(seed.number() % 2_000);
+        let cancelled = tokio::time::timeout(patience, swap(store, &rebuild, None)).await;
+        let table = live_rows(store).await;
+        assert_eq!(table.len(), 50, "a whole table");
+        assert!(table.iter().all(|row| row[1] == table[0][1]), "of one kind");
+        if cancelled.is_err() {
+            // Either it had not happened, and happens now, or somebody was there first: we.
+            match swap(store, &rebuild, None).await {
+                Ok(_) | Err(RebuildError::Fenced { .. }) => {}
+                Err(error) => panic!("a swap can be repeated: {error:?}"),
+            }
+        }
+        let expected: Vec<Row> = rows(round);
+        assert_eq!(live_rows(store).await, expected);
+        assert_eq!(record(store, "counts").await.rebuild, None);
     }
 }

@@ -1,0 +1,387 @@
+//! A store with one planted fault.
+
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use annals_core::{
+    Append, AppendError, AppendId, Appended, Changes, Commit, CommitError, Condition, EventStore,
+    Expected, Failure, Fence, Fingerprint, FoldError, IdSource, InlineProjection, LogPage, LogRead,
+    ParkedEvent, Position, ProjectionRecord, ProjectionSpec, ProjectionState, ProjectionStore,
+    RebuildError, RebuildRecord, Row, Snapshot, SnapshotStore, Store, StoreError, StoredEvent,
+    StreamName, StreamRead, SwapRequest, Swapped, TableSpec, Target, Value, Version,
+    memory::MemoryStore,
+};
+use annals_testing::{
+    clock::{SequentialIds, dawn},
+    conformance::Fixture,
+};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+pub(crate) const NO_FAULT: u8 = 0;
+pub(crate) const IGNORES_EXPECTATIONS: u8 = 1;
+pub(crate) const IGNORES_CONDITIONS: u8 = 2;
+pub(crate) const FORGETS_APPENDS: u8 = 3;
+pub(crate) const WRITES_STREAM_BY_STREAM: u8 = 4;
+pub(crate) const KEEPS_TEXT_ONLY: u8 = 5;
+pub(crate) const SHOWS_COMMITS_LATE: u8 = 6;
+pub(crate) const ACKNOWLEDGES_TOO_MUCH: u8 = 7;
+pub(crate) const IGNORES_FENCES: u8 = 8;
+pub(crate) const SWAPS_IN_TWO_STEPS: u8 = 9;
+pub(crate) const CHECKS_BEFORE_IT_WRITES: u8 = 10;
+pub(crate) const KEEPS_MILLISECONDS: u8 = 11;
+pub(crate) const STOPS_A_PAGE_EARLY: u8 = 12;
+
+/// A store in memory that does one thing wrong.
+#[derive(Debug)]
+pub(crate) struct Faulty<const FAULT: u8> {
+    inner: Arc<MemoryStore>,
+    appends: AtomicU64,
+    ids: SequentialIds,
+}
+
+pub(crate) struct FaultyFixture<const FAULT: u8>(Arc<Faulty<FAULT>>);
+
+#[async_trait]
+impl<const FAULT: u8> Fixture for FaultyFixture<FAULT> {
+    const REOPENS: bool = false;
+
+    async fn create() -> Self {
+        Self(Arc::new(Faulty {
+            inner: Arc::new(MemoryStore::new()),
+            appends: AtomicU64::new(0),
+            ids: SequentialIds::after(1 << 40),
+        }))
+    }
+
+    async fn open(&self) -> Arc<dyn Store> {
+        self.0.clone()
+    }
+}
+
+impl<const FAULT: u8> Faulty<FAULT> {
+    /// The same append with new event ids, as if it had never been seen.
+    fn forget(&self, mut append: Append) -> Append {
+        append.id = None;
+        for event in append.writes.iter_mut().flat_map(|write| &mut write.events) {
+            event.id = self.ids.next(dawn()).into();
+        }
+        append
+    }
+
+    async fn append_stream_by_stream(&self, append: Append) -> Result<Appended, AppendError> {
+        let mut whole = None::<Appended>;
+        for write in append.writes {
+            if write.events.is_empty() {
+                continue;
+            }
+            let part = Append::to(
+                write.stream,
+                write.expected,
+                write.events,
+                append.recorded_at,
+            );
+            let part = self.inner.append(part).await?;
+            tokio::task::yield_now().await;
+            let whole = whole.get_or_insert_with(|| Appended {
+                versions: Vec::new(),
+                ..part.clone()
+            });
+            whole.position = part.position;
+            whole.versions.extend(part.versions);
+        }
+        Ok(whole.expect("the append has events"))
+    }
+
+    /// Checks the condition by a read of its own, as stores without a lock do.
+    async fn append_after_check(&self, mut append: Append) -> Result<Appended, AppendError> {
+        if let Some(Condition { query, after }) = append.condition.take() {
+            let read = LogRead::after(after, 1).matching(query);
+            let found = self.inner.read_log(read).await?;
+            if let Some(event) = found.events.first() {
+                let position = event.position;
+                return Err(AppendError::ConditionFailed { position });
+            }
+            tokio::task::yield_now().await;
+        }
+        self.inner.append(append).await
+    }
+
+    async fn fence_of(&self, commit: &Commit) -> Option<Fence> {
+        let record = self.inner.projection(&commit.projection).await.ok()??;
+        Some(Fence {
+            epoch: record.epoch,
+            checkpoint: record.checkpoint.position,
+        })
+    }
+
+    /// Empties the live table.
+    async fn empty(&self, request: &SwapRequest) {
+        let table = request
+            .spec
+            .table
+            .expect("the suite's projections have one");
+        let rows = self
+            .inner
+            .scan_rows(&table, Target::Live, None, 10_000)
+            .await;
+        let record = self.inner.projection(&request.spec.name).await;
+        let (Ok(rows), Ok(Some(record))) = (rows, record) else {
+            return;
+        };
+        let changes = Changes {
+            upserts: Vec::new(),
+            deletes: rows.iter().map(|row| table.key_of(row)).collect(),
+        };
+        let emptied = self.inner.commit(Commit {
+            projection: record.name,
+            target: Target::Live,
+            fence: Fence {
+                epoch: record.epoch,
+                checkpoint: record.checkpoint.position,
+            },
+            rows: Some((table, changes)),
+            checkpoint: record.checkpoint,
+            park: Vec::new(),
+            unpark: Vec::new(),
+            owner: request.owner.clone(),
+            now: request.now,
+        });
+        emptied.await.expect("the live table can be emptied");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[async_trait]
+impl<const FAULT: u8> EventStore for Faulty<FAULT> {
+    async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
+        match FAULT {
+            IGNORES_EXPECTATIONS => {
+                for write in &mut append.writes {
+                    write.expected = Expected::Any;
+                }
+            }
+            IGNORES_CONDITIONS => append.condition = None,
+            FORGETS_APPENDS => append = self.forget(append),
+            WRITES_STREAM_BY_STREAM => return self.append_stream_by_stream(append).await,
+            CHECKS_BEFORE_IT_WRITES => return self.append_after_check(append).await,
+            KEEPS_TEXT_ONLY => {
+                for event in append.writes.iter_mut().flat_map(|write| &mut write.events) {
+                    event.payload = String::from_utf8_lossy(&event.payload).into_owned().into();
+                }
+            }
+            KEEPS_MILLISECONDS => {
+                let millis = append.recorded_at.timestamp_millis();
+                append.recorded_at = DateTime::from_timestamp_millis(millis).expect("in range");
+            }
+            ACKNOWLEDGES_TOO_MUCH if self.appends.fetch_add(1, Ordering::Relaxed) % 10 == 9 => {
+                return Ok(Appended {
+                    position: self.inner.head().await?,
+                    versions: Vec::new(),
+                    repeated: false,
+                });
+            }
+            _ => {}
+        }
+        self.inner.append(append).await
+    }
+
+    async fn find_append(
+        &self,
+        id: AppendId,
+    ) -> Result<Option<(Appended, Fingerprint)>, StoreError> {
+        self.inner.find_append(id).await
+    }
+
+    async fn read_stream(&self, read: StreamRead) -> Result<Vec<StoredEvent>, StoreError> {
+        self.inner.read_stream(read).await
+    }
+
+    async fn read_log(&self, read: LogRead) -> Result<LogPage, StoreError> {
+        let head = self.inner.head().await?;
+        let limit = read.limit;
+        let mut page = self.inner.read_log(read).await?;
+        if FAULT == SHOWS_COMMITS_LATE {
+            // As with a sequence: the transaction of position 5 commits after that of 8.
+            page.events.retain(|event| {
+                let at = event.position;
+                at.get() % 10 != 5 || head > at.plus(3)
+            });
+        }
+        if FAULT == STOPS_A_PAGE_EARLY && page.events.len() == limit {
+            page.at_end = true;
+        }
+        Ok(page)
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.inner.head().await
+    }
+
+    async fn stream_version(&self, stream: &StreamName) -> Result<Version, StoreError> {
+        self.inner.stream_version(stream).await
+    }
+
+    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
+        self.inner.wait_beyond(position).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[async_trait]
+impl<const FAULT: u8> SnapshotStore for Faulty<FAULT> {
+    async fn snapshot(
+        &self,
+        stream: &StreamName,
+        schema: &str,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        self.inner.snapshot(stream, schema).await
+    }
+
+    async fn save_snapshot(
+        &self,
+        stream: &StreamName,
+        snapshot: Snapshot,
+    ) -> Result<(), StoreError> {
+        self.inner.save_snapshot(stream, snapshot).await
+    }
+}
+
+#[async_trait]
+impl<const FAULT: u8> ProjectionStore for Faulty<FAULT> {
+    async fn register(
+        &self,
+        spec: &ProjectionSpec,
+        now: DateTime<Utc>,
+    ) -> Result<ProjectionRecord, StoreError> {
+        self.inner.register(spec, now).await
+    }
+
+    async fn projection(&self, name: &str) -> Result<Option<ProjectionRecord>, StoreError> {
+        self.inner.projection(name).await
+    }
+
+    async fn projections(&self) -> Result<Vec<ProjectionRecord>, StoreError> {
+        self.inner.projections().await
+    }
+
+    async fn set_state(
+        &self,
+        name: &str,
+        state: ProjectionState,
+        now: DateTime<Utc>,
+    ) -> Result<Option<ProjectionRecord>, StoreError> {
+        self.inner.set_state(name, state, now).await
+    }
+
+    async fn record_failure(
+        &self,
+        name: &str,
+        fence: Fence,
+        state: ProjectionState,
+        failure: Failure,
+    ) -> Result<(), CommitError> {
+        self.inner.record_failure(name, fence, state, failure).await
+    }
+
+    async fn parked(&self, name: &str, target: Target) -> Result<Vec<ParkedEvent>, StoreError> {
+        self.inner.parked(name, target).await
+    }
+
+    async fn retried_parked(&self, name: &str) -> Result<(), StoreError> {
+        self.inner.retried_parked(name).await
+    }
+
+    async fn rows(
+        &self,
+        table: &TableSpec,
+        target: Target,
+        keys: &[Vec<Value>],
+    ) -> Result<Vec<Row>, StoreError> {
+        self.inner.rows(table, target, keys).await
+    }
+
+    async fn scan_rows(
+        &self,
+        table: &TableSpec,
+        target: Target,
+        after: Option<&[Value]>,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.inner.scan_rows(table, target, after, limit).await
+    }
+
+    async fn commit(&self, mut commit: Commit) -> Result<(), CommitError> {
+        if FAULT == IGNORES_FENCES
+            && commit.target == Target::Live
+            && let Some(fence) = self.fence_of(&commit).await
+        {
+            commit.fence = fence;
+        }
+        self.inner.commit(commit).await
+    }
+
+    async fn install_inline(&self, projection: Arc<dyn InlineProjection>) -> Result<(), FoldError> {
+        self.inner.install_inline(projection).await
+    }
+
+    async fn begin_rebuild(
+        &self,
+        spec: &ProjectionSpec,
+        owner: &str,
+        lease: Duration,
+        restart: bool,
+        now: DateTime<Utc>,
+    ) -> Result<RebuildRecord, RebuildError> {
+        let begun = self.inner.begin_rebuild(spec, owner, lease, restart, now);
+        begun.await
+    }
+
+    async fn renew_rebuild(
+        &self,
+        name: &str,
+        epoch: u64,
+        lease: Duration,
+    ) -> Result<(), RebuildError> {
+        self.inner.renew_rebuild(name, epoch, lease).await
+    }
+
+    async fn abandon_rebuild(
+        &self,
+        name: &str,
+        epoch: u64,
+        keep: bool,
+    ) -> Result<(), RebuildError> {
+        self.inner.abandon_rebuild(name, epoch, keep).await
+    }
+
+    async fn swap(
+        &self,
+        request: SwapRequest,
+        projection: Arc<dyn InlineProjection>,
+    ) -> Result<Swapped, RebuildError> {
+        if FAULT == SWAPS_IN_TWO_STEPS {
+            self.empty(&request).await;
+        }
+        self.inner.swap(request, projection).await
+    }
+}
+
+impl<const FAULT: u8> Store for Faulty<FAULT> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn kind(&self) -> &'static str {
+        "faulty"
+    }
+}
