@@ -7,3 +7,4 @@ mod failures;
 mod live;
 mod rebuild;
 mod unknown;
+mod unsteady;
