@@ -4,19 +4,21 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use annals_core::Store;
+//! use annals_core::{Store, memory::MemoryStore};
 //! use annals_testing::conformance::Fixture;
-//! # fn open_store(_: &str) -> Arc<dyn Store> { unimplemented!("never run: the tests are not") }
 //!
-//! struct MyStore { url: String }
+//! struct Memory(Arc<MemoryStore>);
 //!
 //! #[async_trait::async_trait]
-//! impl Fixture for MyStore {
-//!     async fn create() -> Self { Self { url: "fresh, empty storage".into() } }
-//!     async fn open(&self) -> Arc<dyn Store> { open_store(&self.url) }
+//! impl Fixture for Memory {
+//!     // A store on disk leaves this out, and opens the same file again and again.
+//!     const REOPENS: bool = false;
+//!
+//!     async fn create() -> Self { Self(Arc::new(MemoryStore::new())) }
+//!     async fn open(&self) -> Arc<dyn Store> { self.0.clone() }
 //! }
 //!
-//! annals_testing::conformance!(MyStore);
+//! annals_testing::conformance!(Memory);
 //! # fn main() {}
 //! ```
 //!

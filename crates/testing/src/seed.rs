@@ -56,3 +56,29 @@ impl Seed {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Seed;
+
+    #[test]
+    fn the_same_seed_makes_the_same_choices() {
+        let choices = |number| {
+            let mut seed = Seed::new(number);
+            [seed.number(), seed.number(), seed.number()]
+        };
+        assert_eq!(choices(7), choices(7));
+        assert_ne!(choices(7), choices(8));
+    }
+
+    #[test]
+    fn a_choice_is_below_its_bound() {
+        let mut seed = Seed::new(1);
+        let mut seen = [false; 5];
+        for _ in 0..200 {
+            seen[seed.below(5)] = true;
+        }
+        assert_eq!(seen, [true; 5]);
+        assert_eq!(seed.below(0), 0);
+    }
+}

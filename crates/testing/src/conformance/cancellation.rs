@@ -4,16 +4,17 @@ use std::{
     collections::{HashMap, HashSet},
     future::Future,
     pin::pin,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
 
 use annals_core::{
-    Append, Appended, CommitError, EventId, Expected, LogRead, Position, Store, StoredEvent, Target,
+    Append, Appended, CommitError, EventId, Expected, InlineProjection, LogRead, Position, Store, StoredEvent, Target,
 };
 use tokio::task::JoinSet;
 
-use super::{Subject, check::*, sample::*, table::*};
+use super::{Subject, check::*, sample::*, table::*, tally::*};
 use crate::seed::Seed;
 
 /// When a future is dropped.
@@ -190,4 +191,21 @@ pub async fn a_cancelled_step_is_there_wholly_or_not_at_all(subject: Subject) {
     assert_eq!(rows, [row("a", count - 1), row("b", count)]);
     let standing = record(store, "counts").await;
     assert_eq!(i64::try_from(standing.checkpoint.position.get()), Ok(count));
+}
+
+pub async fn a_cancelled_append_counts_in_inline_rows_once(subject: Subject) {
+    let mut seed = Seed::printed();
+    let store = &subject.store;
+    store.register(Tally::inline().spec(), now()).await.unwrap();
+    let installed = store.install_inline(Arc::new(Tally::inline()));
+    installed.await.unwrap();
+    let appends: Vec<Append> = (0..subject.effort.cancelled / 3)
+        .map(|_| random_append(&mut seed))
+        .collect();
+    for append in &appends {
+        until(Drop::random(&mut seed), store.append(append.clone())).await;
+    }
+    settle(&**store, &appends, &[]).await;
+    let rows = all_rows(&**store, &COUNTS, Target::Live).await;
+    assert_eq!(rows, tallied(&whole_log(&**store).await));
 }

@@ -93,6 +93,7 @@ macro_rules! conformance {
                 a_cancelled_append_is_there_wholly_or_not_at_all,
                 a_cancelled_read_disturbs_nobody,
                 a_cancelled_step_is_there_wholly_or_not_at_all,
+                a_cancelled_append_counts_in_inline_rows_once,
             }
             closing {
                 a_closed_store_refuses_appends,

@@ -37,6 +37,10 @@ pub(crate) const SWAPS_IN_TWO_STEPS: u8 = 9;
 pub(crate) const CHECKS_BEFORE_IT_WRITES: u8 = 10;
 pub(crate) const KEEPS_MILLISECONDS: u8 = 11;
 pub(crate) const STOPS_A_PAGE_EARLY: u8 = 12;
+pub(crate) const WRITES_ROWS_BEFORE_CHECKPOINTS: u8 = 13;
+pub(crate) const RESUMES_NO_REBUILD: u8 = 14;
+pub(crate) const INSTALLS_NOTHING_INLINE: u8 = 15;
+pub(crate) const MIXES_BOTH_TABLES: u8 = 16;
 
 /// A store in memory that does one thing wrong.
 #[derive(Debug)]
@@ -327,10 +331,29 @@ impl<const FAULT: u8> ProjectionStore for Faulty<FAULT> {
         {
             commit.fence = fence;
         }
+        if FAULT == WRITES_ROWS_BEFORE_CHECKPOINTS {
+            let mut rows = commit.clone();
+            rows.checkpoint.position = commit.fence.checkpoint;
+            self.inner.commit(rows).await?;
+            tokio::time::sleep(Duration::from_micros(100)).await;
+            commit.rows = None;
+        }
+        if FAULT == MIXES_BOTH_TABLES && commit.target == Target::Rebuild {
+            let mut live = commit.clone();
+            live.target = Target::Live;
+            if let Some(fence) = self.fence_of(&live).await {
+                live.fence = fence;
+                live.checkpoint.position = fence.checkpoint;
+                self.inner.commit(live).await?;
+            }
+        }
         self.inner.commit(commit).await
     }
 
     async fn install_inline(&self, projection: Arc<dyn InlineProjection>) -> Result<(), FoldError> {
+        if FAULT == INSTALLS_NOTHING_INLINE {
+            return Ok(());
+        }
         self.inner.install_inline(projection).await
     }
 
@@ -342,6 +365,7 @@ impl<const FAULT: u8> ProjectionStore for Faulty<FAULT> {
         restart: bool,
         now: DateTime<Utc>,
     ) -> Result<RebuildRecord, RebuildError> {
+        let restart = restart || FAULT == RESUMES_NO_REBUILD;
         let begun = self.inner.begin_rebuild(spec, owner, lease, restart, now);
         begun.await
     }

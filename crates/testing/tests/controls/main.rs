@@ -9,8 +9,10 @@ use std::{future::Future, panic::catch_unwind};
 use annals_testing::conformance::{self, Subject};
 use faulty::{
     ACKNOWLEDGES_TOO_MUCH, CHECKS_BEFORE_IT_WRITES, FORGETS_APPENDS, FaultyFixture,
-    IGNORES_CONDITIONS, IGNORES_EXPECTATIONS, IGNORES_FENCES, KEEPS_MILLISECONDS, KEEPS_TEXT_ONLY,
-    NO_FAULT, SHOWS_COMMITS_LATE, STOPS_A_PAGE_EARLY, SWAPS_IN_TWO_STEPS, WRITES_STREAM_BY_STREAM,
+    IGNORES_CONDITIONS, IGNORES_EXPECTATIONS, IGNORES_FENCES, INSTALLS_NOTHING_INLINE,
+    KEEPS_MILLISECONDS, KEEPS_TEXT_ONLY, MIXES_BOTH_TABLES, NO_FAULT, RESUMES_NO_REBUILD,
+    SHOWS_COMMITS_LATE, STOPS_A_PAGE_EARLY, SWAPS_IN_TWO_STEPS, WRITES_ROWS_BEFORE_CHECKPOINTS,
+    WRITES_STREAM_BY_STREAM,
 };
 
 /// Asserts that the store passes the scenario without the fault and fails it with the fault.
@@ -67,6 +69,16 @@ controls! {
         projections::a_step_from_another_checkpoint_writes_nothing,
         projections::a_step_from_another_epoch_writes_nothing,
         projections::of_racing_steps_from_one_checkpoint_exactly_one_commits;
+    a_store_that_writes_rows_before_checkpoints_is_caught: WRITES_ROWS_BEFORE_CHECKPOINTS, by
+        cancellation::a_cancelled_step_is_there_wholly_or_not_at_all;
+    a_store_that_resumes_no_rebuild_is_caught: RESUMES_NO_REBUILD, by
+        rebuild::a_rebuild_left_behind_is_resumed_where_it_was;
+    a_store_that_mixes_both_tables_is_caught: MIXES_BOTH_TABLES, by
+        rebuild::a_rebuild_leaves_the_live_table_alone;
+    a_store_that_installs_nothing_inline_is_caught: INSTALLS_NOTHING_INLINE, by
+        inline::inline_rows_are_there_with_the_append,
+        inline::missed_events_are_folded_when_an_inline_projection_is_installed,
+        inline::an_inline_refusal_rejects_its_append_and_leaves_nothing;
     a_store_that_swaps_in_two_steps_is_caught: SWAPS_IN_TWO_STEPS, by
         swap::a_reader_sees_the_whole_old_table_or_the_whole_new_one;
 }
