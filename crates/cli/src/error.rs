@@ -39,7 +39,7 @@ pub enum CliError {
         /// The projection.
         name: String,
         /// Why.
-        source: RebuildError,
+        source: Box<RebuildError>,
     },
     /// The operator stopped the command.
     #[error("interrupted: {next}")]
@@ -111,12 +111,11 @@ impl CliError {
     #[must_use]
     pub fn store_error(&self) -> Option<&StoreError> {
         match self {
-            Self::Store(error)
-            | Self::Start(StartError::Store(error))
-            | Self::Rebuild {
-                source: RebuildError::Store(error),
-                ..
-            } => Some(error),
+            Self::Store(error) | Self::Start(StartError::Store(error)) => Some(error),
+            Self::Rebuild { source, .. } => match &**source {
+                RebuildError::Store(error) => Some(error),
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -33,7 +33,10 @@ pub(super) async fn run(app: &App, args: RebuildArgs, output: Output) -> Result<
             let next = error.to_string();
             Err(CliError::Interrupted { next })
         }
-        Err(source) => Err(CliError::Rebuild { name, source }),
+        Err(error) => {
+            let source = Box::new(error);
+            Err(CliError::Rebuild { name, source })
+        }
     }
 }
 

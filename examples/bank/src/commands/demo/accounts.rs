@@ -1,0 +1,79 @@
+//! The demo's accounts: new ones in each run, so that it can be run again and again.
+
+use annals::{App, InvalidName, StreamName, Version};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::{
+    commands::error::BankError,
+    domain::{Account, AccountCommand, AccountId, Amount, Currency, UserId},
+};
+
+/// How many commands are on their way at a time: enough to fill the store's group commits.
+pub(super) const IN_FLIGHT: usize = 256;
+/// What every account begins with: 10,000.00.
+pub(super) const FIRST_DEPOSIT: i64 = 1_000_000;
+/// How many accounts a user has.
+const ACCOUNTS_PER_USER: u64 = 4;
+
+/// The accounts of one run of the demo.
+#[derive(Clone, Debug)]
+pub(super) struct Accounts {
+    run: u64,
+    count: u64,
+}
+
+impl Accounts {
+    /// So many accounts that the store does not have yet.
+    pub(super) async fn next_run(app: &App, count: u64) -> Result<Self, BankError> {
+        let mut accounts = Self { run: 1, count };
+        while app.load::<Account>(&accounts.id(0)?).await?.version != Version::NONE {
+            accounts.run += 1;
+        }
+        Ok(accounts)
+    }
+
+    /// Whether the store has no accounts of an earlier demo.
+    pub(super) fn is_first_run(&self) -> bool {
+        self.run == 1
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The account with this number; the first is 0.
+    pub(super) fn id(&self, number: u64) -> Result<AccountId, BankError> {
+        Ok(format!("demo{}-{:04}", self.run, number + 1).parse()?)
+    }
+
+    /// Who owns the account with this number.
+    pub(super) fn owner(&self, number: u64) -> Result<UserId, BankError> {
+        let user = number / ACCOUNTS_PER_USER + 1;
+        Ok(format!("demo{}-user-{user:03}", self.run).parse()?)
+    }
+
+    /// The stream of the first account.
+    pub(super) fn first_stream(&self) -> Result<StreamName, InvalidName> {
+        StreamName::parse(&format!("account-demo{}-0001", self.run))
+    }
+
+    /// Opens them all, each with a first deposit.
+    pub(super) async fn open(&self, app: &App) -> Result<(), BankError> {
+        stream::iter((0..self.count).map(|number| self.open_one(app, number)))
+            .buffer_unordered(IN_FLIGHT)
+            .try_collect()
+            .await
+    }
+
+    async fn open_one(&self, app: &App, number: u64) -> Result<(), BankError> {
+        let (id, owner) = (self.id(number)?, self.owner(number)?);
+        let currency = Currency::default();
+        app.execute::<Account>(&id, AccountCommand::Open { owner, currency })
+            .await?;
+        let amount = Amount::new(FIRST_DEPOSIT)?;
+        app.execute::<Account>(&id, AccountCommand::Deposit { amount })
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! What the demo shows of what it has done.
+
+use annals::{
+    App, ExecuteError,
+    cli::{Align, Output, Table, count, sqlite_path},
+};
+
+use super::accounts::Accounts;
+use crate::{
+    commands::error::BankError,
+    domain::{Account, AccountCommand, Amount, Money, UserBalance},
+};
+
+const TOP: usize = 5;
+const PAGE: usize = 1_000;
+
+/// Withdraws more than there is, to show that the bank says no.
+pub(super) async fn overdraft(
+    app: &App,
+    accounts: &Accounts,
+    output: Output,
+) -> Result<(), BankError> {
+    let id = accounts.id(0)?;
+    let balance = app.load::<Account>(&id).await?.state.balance;
+    let amount = Amount::new(balance.minor_units() + 1)?;
+    match app
+        .execute::<Account>(&id, AccountCommand::Withdraw { amount })
+        .await
+    {
+        Err(ExecuteError::Rejected(no)) => {
+            Ok(output.line(&format!("   An overdraft is rejected: {no}"))?)
+        }
+        Err(error) => Err(error.into()),
+        Ok(_) => Ok(output.line("   An overdraft went through, which should not be")?),
+    }
+}
+
+/// The users with the highest balances, from the read model.
+pub(super) async fn top_balances(app: &App, output: Output) -> Result<(), BankError> {
+    let mut top: Vec<UserBalance> = Vec::new();
+    let mut after = None;
+    loop {
+        let rows = app.rows::<UserBalance>(after.as_ref(), PAGE).await?;
+        let is_last_page = rows.len() < PAGE;
+        after = rows.last().map(|row| row.owner.clone());
+        top.extend(rows);
+        top.sort_by(|a, b| b.balance.cmp(&a.balance).then(a.owner.cmp(&b.owner)));
+        top.truncate(TOP);
+        if is_last_page {
+            break;
+        }
+    }
+    let mut table = Table::new([
+        ("   owner", Align::Left),
+        ("accounts", Align::Right),
+        ("balance", Align::Right),
+        ("position", Align::Right),
+    ]);
+    for row in top {
+        table.row([
+            format!("   {}", row.owner),
+            row.accounts.to_string(),
+            format!("{} {}", in_major_units(row.balance), row.currency),
+            count(row.position.get()),
+        ]);
+    }
+    Ok(output.line(&table.to_string())?)
+}
+
+/// `1,234.50` of 123450 minor units.
+fn in_major_units(money: Money) -> String {
+    let minor_units = money.minor_units();
+    let sign = if minor_units < 0 { "-" } else { "" };
+    let absolute = minor_units.unsigned_abs();
+    format!("{sign}{}.{:02}", count(absolute / 100), absolute % 100)
+}
+
+/// Exact commands to go on with.
+pub(super) fn what_next(url: &str, accounts: &Accounts) -> Result<String, BankError> {
+    let stream = accounts.first_stream()?;
+    let account = accounts.id(0)?;
+    let owner = accounts.owner(0)?;
+    let mut text = format!(
+        "\nWhat to try next:\n\
+         \x20 bank --store {url} projection list\n\
+         \x20 bank --store {url} projection rebuild user_balance --verify\n\
+         \x20 bank --store {url} stream show {stream} --backwards --limit 10\n\
+         \x20 bank --store {url} stream tail --follow\n\
+         \x20 bank --store {url} serve\n\
+         \x20   curl -s localhost:8080/users/{owner}/balance\n\
+         \x20   curl -s localhost:8080/accounts/{account}/deposits \
+         -H 'Content-Type: application/json' -H 'Idempotency-Key: k1' -d '{{\"amount\": 500}}'"
+    );
+    if let Some(path) = sqlite_path(url) {
+        let file = path.display();
+        text.push_str(&format!(
+            "\n\
+             \x20 sqlite3 {file} \"SELECT owner, balance FROM user_balance ORDER BY balance DESC LIMIT 5\"\n\
+             \x20 sqlite3 {file} \"SELECT * FROM events_json ORDER BY position DESC LIMIT 3\""
+        ));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_shown_in_major_units() {
+        let money = |minor_units| Amount::new(minor_units).map(Money::from).unwrap();
+        assert_eq!(in_major_units(money(5)), "0.05");
+        assert_eq!(in_major_units(money(123_456_789)), "1,234,567.89");
+    }
+}

@@ -1,0 +1,153 @@
+//! How the bank's commands fail.
+
+use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use annals::{
+    CaughtUpError, ExecuteError, InvalidId, InvalidName, LoadError, OpenError, ReadError,
+    StartError, StoreError,
+    cli::{self, CliError},
+};
+
+use super::import::Malformed;
+use crate::domain::{AccountError, MoneyError};
+
+/// Why a command of the bank failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BankError {
+    /// The store can't be opened.
+    #[error("failed to open the store")]
+    Open(#[source] OpenError),
+    /// There is no store to look at.
+    #[error(
+        "failed to open the store `{}`: there is no such file; `bank demo`, `bank serve` or \
+         `bank import` makes one",
+        path.display()
+    )]
+    NoStore {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The bank can't be started on its store.
+    #[error("failed to start the bank")]
+    Start(#[from] StartError),
+    /// The address can't be listened on.
+    #[error("failed to listen on {listen}; choose another address with --listen")]
+    Bind {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The HTTP server broke down.
+    #[error("failed to serve HTTP")]
+    Serve(#[source] io::Error),
+    /// The file to import can't be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A row of the file to import is not what it should be.
+    #[error("failed to import {0}")]
+    Malformed(Malformed),
+    /// A row's command was neither carried out nor rejected.
+    #[error(
+        "failed to import line {line}; run the same command again to go on from there: \
+         no row is applied twice"
+    )]
+    Row {
+        /// The line.
+        line: u64,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The operator stopped the import.
+    #[error(
+        "interrupted after line {line}; run the same command again to go on from there: \
+         no row is applied twice"
+    )]
+    ImportInterrupted {
+        /// The last line that was dealt with.
+        line: u64,
+    },
+    /// A command that should have gone through did not.
+    #[error("failed to run a command of the demo")]
+    Execute(#[source] Box<ExecuteError<AccountError>>),
+    /// The demo would mix its accounts with others.
+    #[error(
+        "failed to begin the demo: the store `{url}` holds other data already; choose a new \
+         file with --store, or say --mix"
+    )]
+    NotADemoStore {
+        /// The store.
+        url: String,
+    },
+    /// An account's state can't be loaded.
+    #[error("failed to load an account")]
+    Load(#[from] LoadError),
+    /// A generated id or name is none.
+    #[error("failed to name an account")]
+    Name(#[from] InvalidName),
+    /// A generated id is none.
+    #[error("failed to name an account")]
+    Id(#[from] InvalidId),
+    /// A generated amount is none.
+    #[error("failed to generate an amount")]
+    Amount(#[from] MoneyError),
+    /// The read model does not get up to date.
+    #[error("failed to wait for the read model")]
+    CaughtUp(#[from] CaughtUpError),
+    /// The read model can't be read.
+    #[error("failed to read the read model")]
+    ReadModel(#[from] ReadError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An operator command failed.
+    #[error(transparent)]
+    Operator(#[from] CliError),
+}
+
+impl From<ExecuteError<AccountError>> for BankError {
+    fn from(error: ExecuteError<AccountError>) -> Self {
+        Self::Execute(Box::new(error))
+    }
+}
+
+impl BankError {
+    /// What the process should end with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Operator(error) => error.exit_code(),
+            Self::ImportInterrupted { .. } => ExitCode::from(130),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
+    /// Prints the error, its causes and what to do next to standard error.
+    pub fn report(&self) {
+        match self {
+            Self::Operator(error) => error.report(),
+            error => cli::report(error, error.store_error().and_then(cli::advice)),
+        }
+    }
+
+    fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Open(OpenError::Store(error))
+            | Self::Start(StartError::Store(error))
+            | Self::ReadModel(ReadError::Store(error))
+            | Self::CaughtUp(CaughtUpError::Store(error))
+            | Self::Load(LoadError::Store(error))
+            | Self::Store(error) => Some(error),
+            Self::Execute(error) => error.store_error(),
+            Self::Row { source, .. } => source
+                .downcast_ref::<ExecuteError<AccountError>>()
+                .and_then(ExecuteError::store_error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Carrying a row out, and remembering what was rejected.
+//!
+//! A command id remembers only what was carried out: a rejected command is decided anew when it
+//! comes again, and by then the account may hold enough. A second import of the same file would
+//! then apply what the first one rejected. So a rejection is remembered, too: as an append of no
+//! events under the row's command id, with a fingerprint that stands for the reason.
+
+use std::{collections::BTreeMap, error::Error, path::Path, time::Duration};
+
+use annals::{
+    App, Append, Category, CommandId, Event, ExecuteError, Expected, Fingerprint, StreamName,
+    cli::{count, duration, per_second},
+};
+use chrono::Utc;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::row::{Order, Row};
+use crate::domain::{Account, AccountCommand, AccountError, AccountEvent};
+
+/// What became of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Applied,
+    /// An earlier import has applied it.
+    AppliedBefore,
+    Rejected(Reason),
+}
+
+/// Why the bank rejects a row, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Reason {
+    AlreadyOpen,
+    NotFound,
+    Closed,
+    InsufficientFunds,
+    NotEmpty,
+    BalanceOverflow,
+    TransfersNotSupported,
+}
+
+impl Reason {
+    /// The reasons that are remembered.
+    const REMEMBERED: [Self; 6] = [
+        Self::AlreadyOpen,
+        Self::NotFound,
+        Self::Closed,
+        Self::InsufficientFunds,
+        Self::NotEmpty,
+        Self::BalanceOverflow,
+    ];
+
+    fn of(error: &AccountError) -> Self {
+        match error {
+            AccountError::AlreadyOpen => Self::AlreadyOpen,
+            AccountError::NotFound => Self::NotFound,
+            AccountError::Closed => Self::Closed,
+            AccountError::InsufficientFunds { .. } => Self::InsufficientFunds,
+            AccountError::NotEmpty { .. } => Self::NotEmpty,
+            AccountError::Money(_) => Self::BalanceOverflow,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::AlreadyOpen => "already_open",
+            Self::NotFound => "not_found",
+            Self::Closed => "closed",
+            Self::InsufficientFunds => "insufficient_funds",
+            Self::NotEmpty => "not_empty",
+            Self::BalanceOverflow => "balance_overflow",
+            Self::TransfersNotSupported => "transfers_not_supported",
+        }
+    }
+
+    /// What stands in the store for a rejection for this reason.
+    fn fingerprint(self) -> Fingerprint {
+        let rejected = Uuid::new_v5(&Uuid::NAMESPACE_OID, b"bank import rejected");
+        Uuid::new_v5(&rejected, self.word().as_bytes()).into_bytes()
+    }
+
+    fn remembered_as(fingerprint: Fingerprint) -> Option<Self> {
+        let mut reasons = Self::REMEMBERED.into_iter();
+        reasons.find(|reason| reason.fingerprint() == fingerprint)
+    }
+}
+
+/// Carries a row out, unless an earlier import has.
+pub(super) async fn apply(app: &App, row: &Row) -> Result<Outcome, Box<dyn Error + Send + Sync>> {
+    let command = match &row.order {
+        Order::Account(command) => command.clone(),
+        Order::Transfer => return Ok(Outcome::Rejected(Reason::TransfersNotSupported)),
+    };
+    match execute(app, row, command).await {
+        Ok(true) => Ok(Outcome::AppliedBefore),
+        Ok(false) => Ok(Outcome::Applied),
+        Err(ExecuteError::Rejected(error)) => {
+            let reason = Reason::of(&error);
+            remember(app, row, reason).await?;
+            Ok(Outcome::Rejected(reason))
+        }
+        Err(error @ ExecuteError::CommandIdReused { .. }) => {
+            match recall(app, row.command_id).await? {
+                Some(reason) => Ok(Outcome::Rejected(reason)),
+                None => Err(error.into()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells whether the command was carried out before.
+async fn execute(
+    app: &App,
+    row: &Row,
+    command: AccountCommand,
+) -> Result<bool, ExecuteError<AccountError>> {
+    let executed = app
+        .execute::<Account>(&row.account, command)
+        .command_id(row.command_id)
+        .actor("import")
+        .extra("booked_at", row.booked_at.clone())
+        .await?;
+    Ok(executed.repeated)
+}
+
+async fn remember(
+    app: &App,
+    row: &Row,
+    reason: Reason,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let stream = StreamName::new(&Category::new(AccountEvent::CATEGORY)?, &row.account)?;
+    let nothing = Append::to(stream, Expected::Any, Vec::new(), Utc::now());
+    app.store()
+        .append(nothing.once(row.command_id.into(), reason.fingerprint()))
+        .await?;
+    Ok(())
+}
+
+async fn recall(app: &App, id: CommandId) -> Result<Option<Reason>, Box<dyn Error + Send + Sync>> {
+    let found = app.store().find_append(id.into()).await?;
+    Ok(found.and_then(|(_, fingerprint)| Reason::remembered_as(fingerprint)))
+}
+
+/// How many rows came to what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    applied: u64,
+    applied_before: u64,
+    rejected: BTreeMap<Reason, u64>,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Applied => self.applied += 1,
+            Outcome::AppliedBefore => self.applied_before += 1,
+            Outcome::Rejected(reason) => *self.rejected.entry(reason).or_default() += 1,
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.applied += other.applied;
+        self.applied_before += other.applied_before;
+        for (reason, count) in other.rejected {
+            *self.rejected.entry(reason).or_default() += count;
+        }
+    }
+
+    pub(super) fn summary(self, rows: u64, took: Duration) -> Summary {
+        Summary {
+            rows,
+            applied: self.applied,
+            applied_before: self.applied_before,
+            rejected: self.rejected,
+            seconds: took.as_secs_f64(),
+        }
+    }
+}
+
+/// What the import tells at its end.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    rows: u64,
+    /// By this run.
+    applied: u64,
+    /// By an earlier run, and so not again.
+    applied_before: u64,
+    rejected: BTreeMap<Reason, u64>,
+    seconds: f64,
+}
+
+impl Summary {
+    /// All on one line.
+    pub(super) fn text(&self, path: &Path) -> String {
+        let took = Duration::try_from_secs_f64(self.seconds).unwrap_or_default();
+        let mut text = format!(
+            "imported {}: {} rows in {} ({} rows/s): {} applied",
+            path.display(),
+            count(self.rows),
+            duration(took),
+            count(per_second(self.rows, took)),
+            count(self.applied),
+        );
+        if self.applied_before > 0 {
+            text.push_str(&format!(", {} applied before", count(self.applied_before)));
+        }
+        let rejected: u64 = self.rejected.values().sum();
+        text.push_str(&format!(", {} rejected", count(rejected)));
+        if rejected > 0 {
+            let reasons = self.rejected.iter();
+            let reasons: Vec<_> = reasons
+                .map(|(reason, number)| format!("{} {}", reason.word(), count(*number)))
+                .collect();
+            text.push_str(&format!(" ({})", reasons.join(", ")));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_remembered_reason_is_recognised() {
+        for reason in Reason::REMEMBERED {
+            assert_eq!(Reason::remembered_as(reason.fingerprint()), Some(reason));
+        }
+        assert_eq!(Reason::remembered_as(Fingerprint::default()), None);
+    }
+
+    #[test]
+    fn the_summary_is_one_line() {
+        let mut tally = Tally::default();
+        tally.add(Outcome::Applied);
+        tally.add(Outcome::Rejected(Reason::InsufficientFunds));
+        tally.merge(tally.clone());
+        tally.add(Outcome::AppliedBefore);
+        let summary = tally.summary(5, Duration::from_secs(2));
+        assert_eq!(
+            summary.text(Path::new("may.csv")),
+            "imported may.csv: 5 rows in 2.0 s (2 rows/s): 2 applied, 1 applied before, \
+             2 rejected (insufficient_funds 2)"
+        );
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(json["rejected"]["insufficient_funds"], 2);
+    }
+}
