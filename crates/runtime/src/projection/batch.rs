@@ -12,6 +12,9 @@ use tracing::Instrument;
 
 use super::rows::panic_message;
 
+/// How long a failing event keeps batches small; failing events seldom come alone.
+const CAREFUL_COMMITS: u32 = 100;
+
 /// Who folds, and by which rules.
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
@@ -44,8 +47,9 @@ pub(super) struct Batch {
     parked: HashSet<StreamName>,
     park: Vec<ParkedEvent>,
     failing: Option<Failing>,
-    /// Events fail, so that little should be at stake: every page is committed.
-    careful: bool,
+    /// An event has failed, so that little should be at stake: so many more times a commit
+    /// follows every page.
+    careful: u32,
     since: Instant,
 }
 
@@ -74,7 +78,7 @@ impl Batch {
             parked,
             park: Vec::new(),
             failing: None,
-            careful: false,
+            careful: 0,
             since: Instant::now(),
         }
     }
@@ -109,7 +113,7 @@ impl Batch {
     pub(super) fn is_due(&self, limits: &BatchLimits) -> bool {
         let events = self.reached.position.get() - self.committed.position.get();
         events > 0
-            && (self.careful
+            && (self.careful > 0
                 || events >= limits.events
                 || self.projector.pending() >= limits.rows
                 || self.since.elapsed() >= limits.age)
@@ -189,7 +193,7 @@ impl Batch {
     async fn undo(&mut self, failing: Position, message: String, exact: bool) {
         self.projector.reset().await;
         self.park.clear();
-        self.careful = true;
+        self.careful = CAREFUL_COMMITS;
         self.reached = self.committed;
         self.failing = Some(Failing {
             // A failure outside the batch would never be reached.
@@ -246,6 +250,7 @@ impl Batch {
         match self.projector.commit(step).instrument(span).await {
             Ok(()) => {
                 self.committed = self.reached;
+                self.careful = self.careful.saturating_sub(1);
                 Ok(())
             }
             Err(CommitError::Fold(FoldError::Event {

@@ -68,25 +68,32 @@ pub(super) async fn caught_up(
     poll: Duration,
 ) -> Result<(), CaughtUpError> {
     let deadline = Instant::now() + timeout;
+    let mut first = true;
     loop {
+        let mut follows = false;
         if let Some(health) = &mut health {
             let health = health.borrow_and_update();
-            if health.state == Some(ProjectionState::Running) && health.position >= position {
+            follows = health.state == Some(ProjectionState::Running);
+            if follows && health.position >= position {
                 return Ok(());
             }
         }
-        let record = store.projection(projection).await?;
-        let reached = stored(projection, record, position)?;
-        if reached >= position {
-            return Ok(());
+        // Where it runs here it will most likely be there in a moment, without asking the store.
+        if !(first && follows) {
+            let record = store.projection(projection).await?;
+            let reached = stored(projection, record, position)?;
+            if reached >= position {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(CaughtUpError::TimedOut {
+                    projection: projection.to_owned(),
+                    reached,
+                    wanted: position,
+                });
+            }
         }
-        if Instant::now() >= deadline {
-            return Err(CaughtUpError::TimedOut {
-                projection: projection.to_owned(),
-                reached,
-                wanted: position,
-            });
-        }
+        first = false;
         let wake = (Instant::now() + poll).min(deadline);
         match &mut health {
             Some(health) => tokio::select! {
