@@ -27,6 +27,44 @@ pub(crate) use shadow::remove_of as remove_shadow_of;
 /// [`apply`](Self::apply) runs the application's own sqlx statements. They commit in one
 /// transaction with the checkpoint, so each event counts once.
 ///
+/// ```
+/// use annals_core::{Event, ProjectionError, ProjectorFactory, Recorded};
+/// use annals_sqlite::{SqlProjection, sql_projection};
+/// use serde::{Deserialize, Serialize};
+/// use sqlx::SqliteConnection;
+///
+/// # #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
+/// # #[event(crate = annals_core, category = "account")]
+/// # enum AccountEvent { Deposited { amount: i64 } }
+/// struct Turnover;
+///
+/// impl SqlProjection for Turnover {
+///     type Event = AccountEvent;
+///     const NAME: &'static str = "turnover";
+///     const TABLES: &'static [&'static str] = &["turnover"];
+///     const SCHEMA: &'static str =
+///         "CREATE TABLE turnover (day TEXT PRIMARY KEY, amount INTEGER NOT NULL) STRICT";
+///
+///     async fn apply(
+///         event: &Recorded<AccountEvent>,
+///         db: &mut SqliteConnection,
+///     ) -> Result<(), ProjectionError> {
+///         let AccountEvent::Deposited { amount } = &event.event;
+///         sqlx::query(
+///             "INSERT INTO turnover VALUES (?, ?)
+///              ON CONFLICT (day) DO UPDATE SET amount = amount + excluded.amount",
+///         )
+///         .bind(event.recorded_at.date_naive().to_string())
+///         .bind(amount)
+///         .execute(db)
+///         .await?;
+///         Ok(())
+///     }
+/// }
+///
+/// assert_eq!(sql_projection::<Turnover>().spec().name, "turnover");
+/// ```
+///
 /// # How it is rebuilt
 ///
 /// A rebuild runs the same statements on a connection whose main database is a file beside the
