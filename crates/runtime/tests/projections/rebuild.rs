@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    Changes, Commit, Fence, FoldError, MemoryStore, Position, ProjectionState, ProjectionStore,
+    Changes, Commit, Fence, FoldError, MemoryStore, Position, ProjectionStore, ProjectorFactory,
     ReadModel, RebuildError, Target,
 };
-use annals_runtime::{App, RebuildOptions, RebuildSummary};
+use annals_runtime::{App, CaughtUpError, ReadModelFactory, RebuildOptions, RebuildSummary};
 
 use crate::bank::{self, Balance, Fault, Gate, Lenient, SOON};
 
@@ -287,28 +287,25 @@ async fn the_rebuild_of_a_killed_process_is_taken_over_when_its_lease_ends() {
 }
 
 #[tokio::test]
-async fn an_outdated_projection_runs_again_after_a_rebuild() {
-    let (store, app, head) = running().await;
-    app.projections().shutdown().await;
-    let mut other = app.projections().specs().next().unwrap().clone();
-    other.fingerprint.push_str(" of other code");
-    store.register(&other, chrono::Utc::now()).await.unwrap();
-    let state = bank::record::<Balance>(&store).await.state;
-    assert_eq!(state, ProjectionState::Outdated);
+async fn an_outdated_projection_stands_still_until_it_is_rebuilt() {
+    let store = bank::store();
+    let factory = ReadModelFactory::<Balance>::following();
+    let mut older = factory.spec().clone();
+    older.fingerprint.push_str(" of older code");
+    store.register(&older, chrono::Utc::now()).await.unwrap();
+    let head = bank::deposit(&store, "alice", 1).await;
 
-    // This code's fingerprint is the stored one, so only a rebuild under `other` outdates it.
-    let now = chrono::Utc::now();
-    let begun = store.begin_rebuild(&other, "other code", SMALL.lease, false, now);
-    let begun = begun.await.unwrap();
-    store
-        .abandon_rebuild("balance", begun.epoch, true)
-        .await
-        .unwrap();
     let app = bank::start::<Balance>(&store).await;
+    let refused = app.caught_up::<Balance>(head).await.unwrap_err();
+    assert!(
+        matches!(refused, CaughtUpError::Outdated { .. }),
+        "{refused}"
+    );
     let summary = rebuild(&app, VERIFY).await.unwrap();
-    assert_eq!((summary.resumed, summary.checkpoint), (false, head));
-    let state = bank::record::<Balance>(&store).await.state;
-    assert_eq!(state, ProjectionState::Running);
+    assert_eq!(summary.checkpoint, head);
+    let next = bank::deposit(&store, "alice", 1).await;
+    app.caught_up_within::<Balance>(next, SOON).await.unwrap();
+    assert_eq!(bank::balances(&app).await["alice"], (2, 2));
 }
 
 #[tokio::test]
