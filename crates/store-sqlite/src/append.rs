@@ -135,8 +135,7 @@ impl<'a> Batch<'a> {
         if refusal.is_some() || self.care == Care::Checking {
             // A repeated append may well be refused by what it brought about the first time.
             self.flush().await?;
-            let versions = |stream: &StreamName| self.versions.get(stream).copied();
-            if let Some(repeated) = repeat::find(self.conn, append, versions).await? {
+            if let Some(repeated) = repeat::find(self.conn, append).await? {
                 return Ok(repeated);
             }
         }

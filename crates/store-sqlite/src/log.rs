@@ -16,7 +16,7 @@ use crate::{
 /// The most events that one read answers.
 const MAX_EVENTS: usize = 10_000;
 /// The most events that one statement packs.
-const PAGE_EVENTS: usize = 1_000;
+const PAGE_EVENTS: usize = 2_000;
 /// A read ends early when its payloads come to this much.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// How much of the log one statement looks through for a query that no index serves.
@@ -264,6 +264,9 @@ fn take_in(
                 looked_to.min(from)
             };
             page.at_end = page.scanned_to.get() <= 1;
+            if head == Position::START {
+                page.scanned_to = read.from;
+            }
         }
     }
     Ok(())

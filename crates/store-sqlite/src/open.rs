@@ -47,6 +47,7 @@ pub(crate) async fn open(file: &Path, options: &SqliteOptions) -> Result<Opened,
         .options
         .clone()
         .read_only(true)
+        .pragma("cache_size", "-8000")
         .create_if_missing(false)
         .busy_timeout(options.busy_timeout);
     let readers = SqlitePoolOptions::new()
@@ -75,6 +76,10 @@ fn connect_options(file: &Path, options: &SqliteOptions) -> SqliteConnectOptions
         })
         // Writers wait for each other in `transaction::begin`, which is fairer than SQLite is.
         .busy_timeout(Duration::from_millis(5))
+        // Measured: rarer checkpoints and a cache for the indexes' pages nearly double the rate
+        // of batches of 64.
+        .pragma("wal_autocheckpoint", "10000")
+        .pragma("cache_size", "-64000")
         .optimize_on_close(false, None)
         .disable_statement_logging()
 }
@@ -191,11 +196,15 @@ fn with_advice(error: StoreError, doing: &str) -> StoreError {
             "another process holds the file locked: stop it, or try again later"
         }
         StoreErrorKind::StorageFull => "the disk is full: free some space",
-        _ => return StoreError::new(error.kind(), doing).caused_by(error),
+        _ => "",
     };
-    let cause = std::error::Error::source(&error).map(ToString::to_string);
-    let cause = cause.unwrap_or_else(|| error.to_string());
-    StoreError::new(error.kind(), doing).caused_by(format!("{advice} ({cause})"))
+    let source = std::error::Error::source(&error).map(ToString::to_string);
+    let cause = source.unwrap_or_else(|| error.to_string());
+    let cause = match advice {
+        "" => cause,
+        advice => format!("{advice} ({cause})"),
+    };
+    StoreError::new(error.kind(), doing).caused_by(cause)
 }
 
 #[cfg(test)]

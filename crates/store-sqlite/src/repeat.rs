@@ -13,7 +13,7 @@ use crate::{
     append::DOING,
     error::failed,
     frame::tags_text,
-    log::number,
+    log::{clamped, number},
     sql::{self, hex_array},
 };
 
@@ -54,39 +54,52 @@ struct Earlier {
 }
 
 /// What the append came to before, when its events are there already; an error when some of them
-/// are there but differ. `versions` tells where streams are.
+/// are there but differ.
 pub(crate) async fn find(
     conn: &mut SqliteConnection,
     append: &Append,
-    versions: impl Fn(&StreamName) -> Option<i64>,
 ) -> Result<Option<Result<Appended, AppendError>>, StoreError> {
     let earlier = find_events(conn, append).await?;
-    if earlier.is_empty() {
+    let events = append.writes.iter().flat_map(|write| &write.events);
+    let Some(position) = earlier.values().map(|event| event.position).max() else {
         return Ok(None);
-    }
-    let mut appended = Appended {
-        position: Position::START,
-        versions: Vec::with_capacity(append.writes.len()),
-        repeated: true,
     };
-    for write in &append.writes {
-        let current = versions(&write.stream).unwrap_or_default();
-        let mut version = u64::try_from(current).unwrap_or_default();
-        for event in &write.events {
-            let Some(Earlier {
-                position,
-                version: at,
-                same: true,
-            }) = earlier.get(&event.id)
-            else {
-                return Ok(Some(Err(reused(append, &earlier))));
-            };
-            appended.position = appended.position.max(Position::new(*position));
-            version = *at;
-        }
-        appended.versions.push(Version::new(version));
+    if !events
+        .into_iter()
+        .all(|event| earlier.get(&event.id).is_some_and(|event| event.same))
+    {
+        return Ok(Some(Err(reused(append, &earlier))));
     }
-    Ok(Some(Ok(appended)))
+    let mut versions = Vec::with_capacity(append.writes.len());
+    for write in &append.writes {
+        let last = write.events.last().and_then(|event| earlier.get(&event.id));
+        versions.push(match last {
+            Some(event) => Version::new(event.version),
+            None => version_at(conn, &write.stream, position).await?,
+        });
+    }
+    Ok(Some(Ok(Appended {
+        position: Position::new(position),
+        versions,
+        repeated: true,
+    })))
+}
+
+/// The version that a stream had when the log reached a position.
+async fn version_at(
+    conn: &mut SqliteConnection,
+    stream: &StreamName,
+    position: u64,
+) -> Result<Version, StoreError> {
+    let row = sqlx::query(sql::VERSION_AT)
+        .bind(stream.as_str())
+        .bind(clamped(position))
+        .fetch_optional(conn)
+        .await
+        .map_err(failed(DOING))?;
+    row.map_or(Ok(Version::NONE), |row| {
+        Ok(Version::new(number(&row, 0, DOING)?))
+    })
 }
 
 /// Names the first id of the append that was used before for something else, or at all.

@@ -26,6 +26,7 @@ statements! {
     SAVE_SNAPSHOT = "save_snapshot";
     SNAPSHOT = "snapshot";
     STREAM_VERSION = "stream_version";
+    VERSION_AT = "version_at";
 }
 
 /// A statement that writes `rows` rows of `width` binds each.

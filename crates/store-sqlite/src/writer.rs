@@ -6,6 +6,8 @@
 
 mod commit;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use annals_core::{Append, AppendError, Appended, StoreError, StoreErrorKind};
 use futures_util::future::BoxFuture;

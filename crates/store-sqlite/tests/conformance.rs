@@ -1,5 +1,12 @@
 //! SQLite is a store: it passes the conformance suite.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "what a test does not expect fails it"
+)]
+
 use std::sync::Arc;
 
 use annals_core::Store;
