@@ -165,8 +165,8 @@ fn in_full(error: &(dyn Error + 'static), next: Option<&str>) -> String {
     text
 }
 
-/// Writes to standard error, where there is nobody left to tell about a failure to do so.
-pub(crate) fn print_line(line: &str) {
+/// Writes a line to standard error, where there is nobody left to tell about a failure to do so.
+pub fn print_line(line: &str) {
     drop(writeln!(std::io::stderr(), "{line}"));
 }
 

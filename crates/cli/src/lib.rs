@@ -48,12 +48,12 @@ mod table;
 
 pub use check::{LogCheck, Problem};
 pub use command::{OperatorCommand, run, run_on};
-pub use error::{CliError, advice, report};
+pub use error::{CliError, advice, print_line, report};
 pub use meter::Meter;
 pub use options::{OperatorOptions, sqlite_path};
 pub use output::Output;
 pub use projection::{NameArgs, ProjectionCommand, RebuildArgs};
-pub use shown::{count, duration, per_second};
+pub use shown::{count, duration, per_second, things};
 pub use signal::stop_requested;
 pub use store::StoreCommand;
 pub use stream::{ListArgs, ShowArgs, StreamCommand, TailArgs};

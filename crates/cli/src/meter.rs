@@ -138,6 +138,7 @@ fn percent(done: u64, total: u64) -> u64 {
 
 fn pace(done: u64, total: u64, speed: u64, things: &str) -> String {
     let left = match total.saturating_sub(done).checked_div(speed) {
+        Some(seconds @ 0..10) => format!("{seconds} s left"),
         Some(seconds) => format!("{} left", duration(Duration::from_secs(seconds))),
         None => "time left unknown".to_owned(),
     };

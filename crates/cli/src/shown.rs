@@ -64,7 +64,8 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// A number of things, in the singular or plural: `1 event`, `2 events`.
-pub(crate) fn things(number: u64, thing: &str) -> String {
+#[must_use]
+pub fn things(number: u64, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {thing}{plural}", count(number))
 }

@@ -131,6 +131,8 @@ impl BankError {
     pub fn report(&self) {
         match self {
             Self::Operator(error) => error.report(),
+            // Not an error: what the operator asked for has happened.
+            error @ Self::ImportInterrupted { .. } => cli::print_line(&error.to_string()),
             error => cli::report(error, error.store_error().and_then(cli::advice)),
         }
     }

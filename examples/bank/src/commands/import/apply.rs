@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, error::Error, path::Path, time::Duration};
 
 use annals::{
     App, Append, Category, CommandId, Event, ExecuteError, Expected, Fingerprint, StreamName,
-    cli::{count, duration, per_second},
+    cli::{count, duration, per_second, things},
 };
 use chrono::Utc;
 use serde::Serialize;
@@ -86,28 +86,65 @@ impl Reason {
     }
 }
 
-/// Carries a row out, unless an earlier import has.
-pub(super) async fn apply(app: &App, row: &Row) -> Result<Outcome, Box<dyn Error + Send + Sync>> {
-    let command = match &row.order {
-        Order::Account(command) => command.clone(),
-        Order::Transfer => return Ok(Outcome::Rejected(Reason::TransfersNotSupported)),
-    };
-    match execute(app, row, command).await {
-        Ok(true) => Ok(Outcome::AppliedBefore),
-        Ok(false) => Ok(Outcome::Applied),
-        Err(ExecuteError::Rejected(error)) => {
-            let reason = Reason::of(&error);
-            remember(app, row, reason).await?;
-            Ok(Outcome::Rejected(reason))
+/// Carries out rows in the order of the file, each unless an earlier import has.
+pub(super) struct Applier {
+    app: App,
+    /// Whether an earlier import may have dealt with the next row.
+    ///
+    /// It has dealt with the rows in the same order, so after the first row that it has not seen
+    /// there is none that it has. This spares asking; the command ids are what keeps a row from
+    /// being applied twice.
+    maybe_repeated: bool,
+}
+
+type AnyError = Box<dyn Error + Send + Sync>;
+
+impl Applier {
+    pub(super) fn new(app: App) -> Self {
+        Self {
+            app,
+            maybe_repeated: true,
         }
-        Err(error @ ExecuteError::CommandIdReused { .. }) => {
-            match recall(app, row.command_id).await? {
-                Some(reason) => Ok(Outcome::Rejected(reason)),
-                None => Err(error.into()),
+    }
+
+    pub(super) async fn apply(&mut self, row: &Row) -> Result<Outcome, AnyError> {
+        let command = match &row.order {
+            Order::Account(command) => command.clone(),
+            Order::Transfer => return Ok(Outcome::Rejected(Reason::TransfersNotSupported)),
+        };
+        if self.maybe_repeated {
+            // Cheaper than repeating the command, which loads the account as of then.
+            match outcome_before(&self.app, row.command_id).await? {
+                Some(outcome) => return Ok(outcome),
+                None => self.maybe_repeated = false,
             }
         }
-        Err(error) => Err(error.into()),
+        match execute(&self.app, row, command).await {
+            Ok(true) => Ok(Outcome::AppliedBefore),
+            Ok(false) => Ok(Outcome::Applied),
+            Err(ExecuteError::Rejected(error)) => {
+                let reason = Reason::of(&error);
+                remember(&self.app, row, reason).await?;
+                Ok(Outcome::Rejected(reason))
+            }
+            Err(error @ ExecuteError::CommandIdReused { .. }) => {
+                let before = outcome_before(&self.app, row.command_id).await?;
+                before.ok_or_else(|| error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
+}
+
+/// What an earlier import made of the row with this id.
+async fn outcome_before(app: &App, id: CommandId) -> Result<Option<Outcome>, AnyError> {
+    let found = app.store().find_append(id.into()).await?;
+    Ok(found.map(
+        |(_, fingerprint)| match Reason::remembered_as(fingerprint) {
+            Some(reason) => Outcome::Rejected(reason),
+            None => Outcome::AppliedBefore,
+        },
+    ))
 }
 
 /// Tells whether the command was carried out before.
@@ -125,22 +162,13 @@ async fn execute(
     Ok(executed.repeated)
 }
 
-async fn remember(
-    app: &App,
-    row: &Row,
-    reason: Reason,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn remember(app: &App, row: &Row, reason: Reason) -> Result<(), AnyError> {
     let stream = StreamName::new(&Category::new(AccountEvent::CATEGORY)?, &row.account)?;
     let nothing = Append::to(stream, Expected::Any, Vec::new(), Utc::now());
     app.store()
         .append(nothing.once(row.command_id.into(), reason.fingerprint()))
         .await?;
     Ok(())
-}
-
-async fn recall(app: &App, id: CommandId) -> Result<Option<Reason>, Box<dyn Error + Send + Sync>> {
-    let found = app.store().find_append(id.into()).await?;
-    Ok(found.and_then(|(_, fingerprint)| Reason::remembered_as(fingerprint)))
 }
 
 /// How many rows came to what.
@@ -196,9 +224,9 @@ impl Summary {
     pub(super) fn text(&self, path: &Path) -> String {
         let took = Duration::try_from_secs_f64(self.seconds).unwrap_or_default();
         let mut text = format!(
-            "imported {}: {} rows in {} ({} rows/s): {} applied",
+            "imported {}: {} in {} ({} rows/s): {} applied",
             path.display(),
-            count(self.rows),
+            things(self.rows, "row"),
             duration(took),
             count(per_second(self.rows, took)),
             count(self.applied),

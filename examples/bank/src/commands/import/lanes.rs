@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    apply::{Tally, apply},
+    apply::{Applier, Tally},
     row::Row,
 };
 use crate::commands::error::BankError;
@@ -69,8 +69,9 @@ impl Lanes {
 
 async fn run(app: App, mut rows: mpsc::Receiver<Row>) -> (Tally, Result<(), BankError>) {
     let mut tally = Tally::default();
+    let mut applier = Applier::new(app);
     while let Some(row) = rows.recv().await {
-        match apply(&app, &row).await {
+        match applier.apply(&row).await {
             Ok(outcome) => tally.add(outcome),
             Err(source) => {
                 let line = row.line;
