@@ -42,6 +42,11 @@ pub struct RebuildArgs {
     /// Begin anew even where an interrupted rebuild could be resumed.
     #[arg(long)]
     pub restart: bool,
+    /// How long the next rebuild has to wait should this one be killed, instead of 6 seconds.
+    ///
+    /// It has to be longer than others may keep the store locked.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub lease: Option<u64>,
 }
 
 /// Which projection.

@@ -16,10 +16,12 @@ use crate::{
 
 pub(super) async fn run(app: &App, args: RebuildArgs, output: Output) -> Result<(), CliError> {
     let name = args.name;
+    let defaults = RebuildOptions::default();
     let options = RebuildOptions {
         verify: args.verify,
         restart: args.restart,
-        ..RebuildOptions::default()
+        lease: args.lease.map_or(defaults.lease, Duration::from_secs),
+        ..defaults
     };
     let mut meter = Meter::new(format!("rebuilding {name}"), "events");
     let mut report = |progress| show(&mut meter, progress);

@@ -117,6 +117,7 @@ async fn tell(
         name: "user_balance".to_owned(),
         verify: true,
         restart: false,
+        lease: None,
     }));
     cli::run_on(app, rebuild, options, Vec::new()).await?;
     output.line(&show::what_next(url, &accounts)?)?;
