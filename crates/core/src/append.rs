@@ -16,6 +16,8 @@ use crate::{
 pub const MAX_EVENTS: usize = 10_000;
 /// The largest payload of one event, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 8 * 1024 * 1024;
+/// The largest free-form part of one event's metadata (actor, trace, entries), in bytes.
+pub const MAX_METADATA_BYTES: usize = 64 * 1024;
 /// The most tags on one event.
 pub const MAX_TAGS: usize = 64;
 
@@ -186,6 +188,13 @@ impl Append {
                 let bytes = event.payload.len();
                 return invalid(format!(
                     "the payload of `{}` has {bytes} bytes; {MAX_PAYLOAD_BYTES} are allowed",
+                    event.event_type
+                ));
+            }
+            let bytes = event.metadata.free_bytes();
+            if bytes > MAX_METADATA_BYTES {
+                return invalid(format!(
+                    "the metadata of `{}` has {bytes} bytes; {MAX_METADATA_BYTES} are allowed",
                     event.event_type
                 ));
             }

@@ -40,6 +40,21 @@ impl Metadata {
     }
 }
 
+impl Metadata {
+    /// How many bytes of text the application has put in.
+    pub(crate) fn free_bytes(&self) -> usize {
+        let actor = self.actor.as_ref().map_or(0, String::len);
+        let trace = self.trace.as_ref().map_or(0, |trace| {
+            trace.traceparent.len() + trace.tracestate.as_ref().map_or(0, String::len)
+        });
+        let extra = self
+            .extra
+            .iter()
+            .map(|(key, value)| key.len() + value.len());
+        actor + trace + extra.sum::<usize>()
+    }
+}
+
 /// A W3C trace context, as its two HTTP headers (<https://www.w3.org/TR/trace-context/>).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceContext {

@@ -118,7 +118,8 @@ mod tests {
         for number in 1..100 {
             drop(cache.queue(&stream(number)).await);
         }
-        let second = cache.queue(&stream(0));
+        let zero = stream(0);
+        let second = cache.queue(&zero);
         tokio::pin!(second);
         assert!(
             futures_util::poll!(&mut second).is_pending(),

@@ -2,7 +2,7 @@
 
 use annals_core::{
     Append, Expected, NewEvent,
-    append::{MAX_EVENTS, MAX_PAYLOAD_BYTES, MAX_TAGS},
+    append::{MAX_EVENTS, MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MAX_TAGS},
 };
 
 use super::{Subject, check::*, sample::*};
@@ -25,7 +25,9 @@ pub async fn an_append_beyond_a_limit_is_invalid_and_writes_nothing(subject: Sub
     let store = &*subject.store;
     let one = |event| append("thing-1", Expected::Any, vec![event]);
     let twin = event("thing.done");
-    let cases: [(Append, &str); 8] = [
+    let mut wordy = event("thing.done");
+    wordy.metadata.actor = Some("x".repeat(MAX_METADATA_BYTES + 1));
+    let cases: [(Append, &str); 9] = [
         (append("thing-1", Expected::Any, Vec::new()), "no events"),
         (
             Append {
@@ -43,6 +45,7 @@ pub async fn an_append_beyond_a_limit_is_invalid_and_writes_nothing(subject: Sub
         ),
         (any("thing-1", MAX_EVENTS + 1), "10001 events"),
         (one(event_of(MAX_PAYLOAD_BYTES + 1)), "8388609 bytes"),
+        (one(wordy), "65537 bytes"),
         (one(event_with(MAX_TAGS + 1)), "65 tags"),
         (
             any("thing-1", 1).and(stream("thing-1"), Expected::Any, events(1)),
