@@ -1,0 +1,115 @@
+//! The benchmark program: Annals against the raw limit of the same machine, in the same run.
+//!
+//! Absolute figures of a benchmark are about the machine; ratios between contestants that take
+//! turns are about the code. So that is what this prints; `README.md` says what each means.
+
+mod account;
+mod commands;
+mod fill;
+mod hand_written;
+mod load;
+mod measure;
+mod rebuild;
+mod report;
+mod scan;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    measure::Machine,
+    report::{Report, Section},
+    scan::Replay,
+};
+
+/// What fails here ends the program; nobody handles it.
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Measures Annals against the raw limit of the same machine, in the same run.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    what: What,
+    /// Measure little and quickly: to see that it works, not how fast.
+    #[arg(long, global = true)]
+    quick: bool,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Where to write the databases: a folder on the disk to measure. They are removed at the end.
+    #[arg(long, global = true)]
+    dir: Option<PathBuf>,
+    /// How many rounds each contestant gets.
+    #[arg(long, global = true)]
+    rounds: Option<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Commands of one event, against a hand-written transaction each.
+    Commands,
+    /// A rebuild of a read model, against bare scans of the same log.
+    Rebuild,
+    /// Loading a long aggregate, against reading and decoding its rows by hand.
+    Load,
+    /// All of them.
+    All,
+    /// One round of `rebuild`, in a process of its own so that its memory can be measured.
+    #[command(hide = true)]
+    Replay { replay: Replay, file: PathBuf },
+}
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    quick: bool,
+    rounds: usize,
+}
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    let arguments = Arguments::parse();
+    if let What::Replay { replay, file } = &arguments.what {
+        let replayed = scan::replay(*replay, file).await?;
+        println!("{}", serde_json::to_string(&replayed)?);
+        return Ok(());
+    }
+    let dir = match &arguments.dir {
+        Some(dir) => tempfile::tempdir_in(dir)?,
+        None => tempfile::tempdir()?,
+    };
+    let extent = Extent {
+        quick: arguments.quick,
+        rounds: arguments
+            .rounds
+            .unwrap_or(if arguments.quick { 2 } else { 7 })
+            .max(1),
+    };
+    let report = Report {
+        machine: Machine::here(dir.path())?,
+        sections: sections(&arguments.what, dir.path(), extent).await?,
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        report.print();
+    }
+    Ok(())
+}
+
+async fn sections(what: &What, dir: &Path, extent: Extent) -> Outcome<Vec<Section>> {
+    let all = matches!(what, What::All);
+    let mut sections = Vec::new();
+    if all || matches!(what, What::Commands) {
+        sections.push(commands::measure(dir, extent).await?);
+    }
+    if all || matches!(what, What::Rebuild) {
+        sections.push(rebuild::measure(dir, extent).await?);
+    }
+    if all || matches!(what, What::Load) {
+        sections.push(load::measure(dir, extent).await?);
+    }
+    Ok(sections)
+}
