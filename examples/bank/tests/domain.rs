@@ -1,5 +1,7 @@
 //! Accounts and balances by given, when, then; no store.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use annals::Position;
 use annals_testing::given::{ProjectionScenario, Scenario};
 use bank::domain::{

@@ -116,7 +116,7 @@ pub(super) async fn open(
         trace,
     };
     let done = opening.execute(&api.app).await?;
-    let location = format!("/accounts/{}", percent_encoded(&opening.id.to_string()));
+    let location = format!("/accounts/{}", percent_encoded(opening.id.as_ref()));
     let view = account_view(&opening.id, &done.state, done.version);
     Ok((
         StatusCode::CREATED,

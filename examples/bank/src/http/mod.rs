@@ -220,3 +220,40 @@ async fn guarded(request: Request, next: Next) -> Response {
         .into_response()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    async fn broken() -> &'static str {
+        panic!("an endpoint with a bug");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_the_connection_goes_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new()
+            .route("/", get(broken))
+            .layer(from_fn(guarded));
+        tokio::spawn(axum::serve(listener, router).into_future());
+
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let requests = "GET / HTTP/1.1\r\nHost: bank\r\n\r\n\
+                        GET / HTTP/1.1\r\nHost: bank\r\nConnection: close\r\n\r\n";
+        connection.write_all(requests.as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        connection.read_to_string(&mut answers).await.unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 500 ").count(), 2, "{answers}");
+        assert_eq!(
+            answers.matches("/problems/internal").count(),
+            2,
+            "{answers}"
+        );
+    }
+}

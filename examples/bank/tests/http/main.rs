@@ -1,5 +1,7 @@
 //! The HTTP API end to end: a server on a real socket, over a real SQLite file.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 mod accounts;
 mod bad_requests;
 mod client;

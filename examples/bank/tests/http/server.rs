@@ -1,6 +1,6 @@
 //! A bank of its own for each test.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr};
 
 use annals::{Annals, App, Position};
 use bank::{
@@ -41,12 +41,7 @@ impl Stopping {
 
 impl Bank {
     pub(crate) async fn open() -> Self {
-        // Tests that wait in vain should not wait for long.
-        let limits = Limits {
-            caught_up_within: Duration::from_millis(200),
-            ..Limits::default()
-        };
-        Self::open_with(limits).await
+        Self::open_with(Limits::default()).await
     }
 
     pub(crate) async fn open_with(limits: Limits) -> Self {
