@@ -1,14 +1,12 @@
 //! What executing a command promises (C1 to C3), on every store.
 
-mod lamp;
-
 use std::sync::Arc;
 
+use crate::lamp::{Lamp, LampCommand, LampError, LampEvent, LampId};
 use annals::{
     Annals, App, AppendError, CommandId, CommandOptions, EventType, ExecuteError, Position,
     QueryItem, Store, StreamName, StreamRead, Version,
 };
-use lamp::{Lamp, LampCommand, LampError, LampEvent, LampId};
 
 /// Runs a scenario on each store; `$app` makes another application on the same one.
 macro_rules! on_every_store {

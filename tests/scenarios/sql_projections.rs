@@ -1,15 +1,12 @@
 //! SQL projections under the real engine: live, failing, retried and rebuilt.
-#![cfg(feature = "sqlite")]
-
-mod lamp;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use crate::lamp::{Lamp, LampCommand, LampEvent, LampId};
 use annals::{
     Annals, App, FailurePolicy, ProjectionError, ProjectionState, RebuildOptions, Recorded,
     sqlite::{SqlProjection, SqliteOptions, SqliteStore, sql_projection},
 };
-use lamp::{Lamp, LampCommand, LampEvent, LampId};
 use sqlx::{Connection, SqliteConnection};
 
 /// Counts what happened to each lamp; stumbles over the lamp that `cursed` names.
