@@ -31,8 +31,10 @@ pub(super) async fn run(app: &App, args: RebuildArgs, output: Output) -> Result<
     match rebuilt {
         Ok(summary) => output.answer(&summary, || text(&summary)),
         Err(RebuildError::NoSuchProjection { .. }) => Err(unknown(&**app.store(), &name).await),
-        Err(error @ RebuildError::Interrupted { .. }) => {
-            let next = error.to_string();
+        Err(RebuildError::Interrupted { checkpoint, .. }) => {
+            let next = format!(
+                "{name} is rebuilt up to position {checkpoint}; run it again to go on from there"
+            );
             Err(CliError::Interrupted { next })
         }
         Err(error) => {
