@@ -17,7 +17,7 @@ use crate::{
     Extent, Outcome,
     account::{Account, AccountCommand, AccountEvent, AccountId, UserBalance, owner},
     fill, hand_written,
-    measure::{median, per_second, quantile},
+    measure::{median, per_second, quantile, ratio},
     report::{Bound, Contestant, Section, Target},
 };
 
@@ -27,6 +27,13 @@ const MANY_CALLERS: u64 = 256;
 /// How many connections the hand-written application has; the best of them counts.
 const POOLS: [u32; 3] = [1, 4, 10];
 const DEPOSIT: i64 = 100;
+
+const WARM: &str = "execute, states cached";
+const COLD: &str = "execute, nothing cached";
+const FOLLOWED: &str = "execute, states cached, a read model following";
+const STORE: &str = "append to the store";
+const MANY_WARM: &str = "256 callers: execute, states cached";
+const MANY_STORE: &str = "256 callers: append to the store";
 
 /// How a command gets into the log.
 #[derive(Clone)]
@@ -130,9 +137,10 @@ async fn call(way: Way, caller: u64, end: Instant) -> Outcome<Vec<f64>> {
 }
 
 /// Lets all contestants take turns.
-pub(crate) async fn measure(dir: &Path, extent: Extent) -> Outcome<Section> {
+pub(crate) async fn measure(dir: &Path, extent: &Extent) -> Outcome<Section> {
     let length = Duration::from_millis(if extent.quick { 200 } else { 1_000 });
     let mut entrants = entrants(dir).await?;
+    entrants.retain(|entrant| extent.includes(&entrant.name));
     for entrant in &mut entrants {
         entrant.round(length / 4).await?;
         entrant.rates.clear();
@@ -163,43 +171,33 @@ async fn entrants(dir: &Path) -> Outcome<Vec<Entrant>> {
         ..warm
     };
     let follows = true;
-    let mut entrants = vec![
-        Entrant::new(
-            "execute, states cached",
-            app(dir, "warm", warm, !follows).await?,
-            CALLERS,
-        ),
-        Entrant::new(
-            "execute, nothing cached",
-            app(dir, "cold", cold, !follows).await?,
-            CALLERS,
-        ),
-        Entrant::new(
-            "execute, states cached, a read model following",
+    let ways = [
+        (WARM, app(dir, "warm", warm, !follows).await?, CALLERS),
+        (COLD, app(dir, "cold", cold, !follows).await?, CALLERS),
+        (
+            FOLLOWED,
             app(dir, "followed", warm, follows).await?,
             CALLERS,
         ),
-        Entrant::new("append to the store", store(dir, "store").await?, CALLERS),
+        (STORE, store(dir, "store").await?, CALLERS),
+        (
+            MANY_WARM,
+            app(dir, "many", warm, !follows).await?,
+            MANY_CALLERS,
+        ),
+        (MANY_STORE, store(dir, "many-store").await?, MANY_CALLERS),
     ];
-    for connections in POOLS {
-        let way = hand_written(dir, &format!("pool{connections}"), connections).await?;
-        let name = format!("hand-written transaction, pool of {connections}");
-        entrants.push(Entrant::new(name, way, CALLERS));
-    }
-    entrants.push(Entrant::new(
-        "256 callers: execute, states cached",
-        app(dir, "warm256", warm, !follows).await?,
-        MANY_CALLERS,
-    ));
-    entrants.push(Entrant::new(
-        "256 callers: append to the store",
-        store(dir, "store256").await?,
-        MANY_CALLERS,
-    ));
-    for connections in POOLS {
-        let way = hand_written(dir, &format!("many{connections}"), connections).await?;
-        let name = format!("256 callers: hand-written transaction, pool of {connections}");
-        entrants.push(Entrant::new(name, way, MANY_CALLERS));
+    let mut entrants: Vec<_> = ways
+        .into_iter()
+        .map(|(name, way, callers)| Entrant::new(name, way, callers))
+        .collect();
+    for (callers, prefix) in [(CALLERS, ""), (MANY_CALLERS, "256 callers: ")] {
+        for connections in POOLS {
+            let file = format!("pool-{callers}-{connections}");
+            let way = hand_written(dir, &file, connections).await?;
+            let name = format!("{prefix}hand-written transaction, pool of {connections}");
+            entrants.push(Entrant::new(name, way, callers));
+        }
     }
     Ok(entrants)
 }
@@ -233,18 +231,20 @@ async fn hand_written(dir: &Path, name: &str, connections: u32) -> Outcome<Way> 
 }
 
 fn section(entrants: &[Entrant]) -> Section {
-    let rate = |name: &str| {
+    let rates = |name: &str| {
         let entrant = entrants.iter().find(|entrant| entrant.name == name);
-        entrant.map_or(0.0, Entrant::rate)
+        entrant.map_or(&[][..], |entrant| &entrant.rates)
     };
     let best = |callers| {
         let by_hand = entrants.iter().filter(|entrant| {
             entrant.callers == callers && matches!(entrant.way, Way::HandWritten(_))
         });
-        by_hand.map(Entrant::rate).fold(0.0, f64::max)
+        by_hand
+            .max_by(|a, b| a.rate().total_cmp(&b.rate()))
+            .map_or(&[][..], |entrant| &entrant.rates)
     };
-    let warm = rate("execute, states cached");
     let raw = best(CALLERS);
+    let at_least = Bound::AtLeast(8.0);
     Section {
         name: "commands",
         about: format!(
@@ -255,29 +255,29 @@ fn section(entrants: &[Entrant]) -> Section {
         targets: vec![
             Target::new(
                 "states cached : best hand-written",
-                warm / raw,
+                ratio(rates(WARM), raw),
                 "x",
-                Bound::AtLeast(8.0),
+                at_least,
             ),
             Target::new(
                 "nothing cached : best hand-written",
-                rate("execute, nothing cached") / raw,
+                ratio(rates(COLD), raw),
                 "x",
-                Bound::AtLeast(8.0),
+                at_least,
             ),
             Target::known(
                 "a read model following : best hand-written",
-                rate("execute, states cached, a read model following") / raw,
+                ratio(rates(FOLLOWED), raw),
                 "x",
             ),
             Target::known(
                 "256 callers, states cached : best hand-written",
-                rate("256 callers: execute, states cached") / best(MANY_CALLERS),
+                ratio(rates(MANY_WARM), best(MANY_CALLERS)),
                 "x",
             ),
             Target::known(
                 "states cached : append to the store",
-                warm / rate("append to the store"),
+                ratio(rates(WARM), rates(STORE)),
                 "x",
             ),
         ],

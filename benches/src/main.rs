@@ -44,6 +44,9 @@ struct Arguments {
     /// How many rounds each contestant gets.
     #[arg(long, global = true)]
     rounds: Option<usize>,
+    /// Leave out the contestants whose name does not have this text: for profiling one of them.
+    #[arg(long, global = true)]
+    only: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,10 +65,18 @@ enum What {
 }
 
 /// How much to measure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Extent {
     quick: bool,
     rounds: usize,
+    only: Option<String>,
+}
+
+impl Extent {
+    fn includes(&self, contestant: &str) -> bool {
+        let only = self.only.as_deref().unwrap_or_default();
+        contestant.contains(only)
+    }
 }
 
 #[tokio::main]
@@ -80,16 +91,17 @@ async fn main() -> Outcome<()> {
         Some(dir) => tempfile::tempdir_in(dir)?,
         None => tempfile::tempdir()?,
     };
+    let rounds = arguments
+        .rounds
+        .unwrap_or(if arguments.quick { 2 } else { 7 });
     let extent = Extent {
         quick: arguments.quick,
-        rounds: arguments
-            .rounds
-            .unwrap_or(if arguments.quick { 2 } else { 7 })
-            .max(1),
+        rounds: rounds.max(1),
+        only: arguments.only.clone(),
     };
     let report = Report {
         machine: Machine::here(dir.path())?,
-        sections: sections(&arguments.what, dir.path(), extent).await?,
+        sections: sections(&arguments.what, dir.path(), &extent).await?,
     };
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
@@ -99,7 +111,7 @@ async fn main() -> Outcome<()> {
     Ok(())
 }
 
-async fn sections(what: &What, dir: &Path, extent: Extent) -> Outcome<Vec<Section>> {
+async fn sections(what: &What, dir: &Path, extent: &Extent) -> Outcome<Vec<Section>> {
     let all = matches!(what, What::All);
     let mut sections = Vec::new();
     if all || matches!(what, What::Commands) {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Write as _,
+    io::{Seek as _, SeekFrom, Write as _},
     path::Path,
     time::{Duration, Instant},
 };
@@ -26,6 +26,13 @@ pub(crate) fn quantile(values: &[f64], at: f64) -> f64 {
     sorted.get(index).copied().unwrap_or(0.0)
 }
 
+/// How much faster one contestant was than another: the median over the rounds, because what else
+/// the machine does changes from round to round and hits neighbours alike.
+pub(crate) fn ratio(one: &[f64], other: &[f64]) -> f64 {
+    let ratios: Vec<f64> = one.iter().zip(other).map(|(a, b)| a / b).collect();
+    median(&ratios)
+}
+
 pub(crate) fn per_second(count: u64, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64()
 }
@@ -34,7 +41,7 @@ pub(crate) fn per_second(count: u64, elapsed: Duration) -> f64 {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
     pub(crate) cores: usize,
-    /// The median time that an append of 16 KiB takes to reach the disk.
+    /// The median time that a write of 16 KiB takes to reach the disk.
     pub(crate) fsync_micros: f64,
     pub(crate) sqlite: String,
 }
@@ -50,14 +57,16 @@ impl Machine {
     }
 }
 
-/// The median of 200 small durable appends to a plain file.
-pub(crate) fn fsync_micros(dir: &Path) -> Outcome<f64> {
+/// The median of 200 small durable writes into a plain file, over and over the same place, as a
+/// write-ahead log is written.
+fn fsync_micros(dir: &Path) -> Outcome<f64> {
     let path = dir.join("fsync");
     let mut file = File::create(&path)?;
     let block = [7; 16 * 1024];
     let mut times = Vec::new();
     for _ in 0..200 {
         let started = Instant::now();
+        file.seek(SeekFrom::Start(0))?;
         file.write_all(&block)?;
         file.sync_data()?;
         times.push(started.elapsed().as_secs_f64() * 1e6);
@@ -85,5 +94,10 @@ mod tests {
         assert_eq!(quantile(&values, 0.99), 5.0);
         assert_eq!(quantile(&values, 0.0), 1.0);
         assert_eq!(median(&[]), 0.0);
+    }
+
+    #[test]
+    fn a_ratio_compares_round_with_round() {
+        assert_eq!(ratio(&[2.0, 20.0, 9.0], &[1.0, 10.0, 3.0]), 2.0);
     }
 }

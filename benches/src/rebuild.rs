@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use crate::{
     Extent, Outcome, fill,
-    measure::median,
+    measure::ratio,
     report::{Bound, Contestant, Section, Target},
     scan::{Replay, Replayed},
 };
@@ -15,7 +15,7 @@ const EVENTS: u64 = 1_000_000;
 const ACCOUNTS: u64 = 10_000;
 
 /// Lets all contestants take turns, each in a process of its own.
-pub(crate) async fn measure(dir: &Path, extent: Extent) -> Outcome<Section> {
+pub(crate) async fn measure(dir: &Path, extent: &Extent) -> Outcome<Section> {
     let events = if extent.quick { EVENTS / 20 } else { EVENTS };
     let file = dir.join("replayed.db");
     eprintln!("writing a log of {events} events ...");
@@ -24,8 +24,11 @@ pub(crate) async fn measure(dir: &Path, extent: Extent) -> Outcome<Section> {
     for replay in [Replay::Rusqlite, Replay::Rebuild] {
         in_child(replay, &file).await?;
     }
-    let mut rounds: Vec<(Replay, Vec<Replayed>)> =
-        Replay::ALL.map(|replay| (replay, Vec::new())).into();
+    let mut rounds: Vec<(Replay, Vec<Replayed>)> = Replay::ALL
+        .into_iter()
+        .filter(|replay| extent.includes(replay.label()))
+        .map(|replay| (replay, Vec::new()))
+        .collect();
     for _ in 0..extent.rounds {
         for (replay, replayed) in &mut rounds {
             let one = in_child(*replay, &file).await?;
@@ -60,7 +63,6 @@ fn section(events: u64, rounds: &[(Replay, Vec<Replayed>)]) -> Section {
             replayed.iter().map(figure).collect()
         })
     };
-    let rate = |replay| median(&figures(replay, |replayed| replayed.per_second));
     let memory = |replay| {
         let rounds = figures(replay, |replayed| replayed.peak_memory_mib);
         rounds.into_iter().fold(0.0, f64::max)
@@ -70,7 +72,10 @@ fn section(events: u64, rounds: &[(Replay, Vec<Replayed>)]) -> Section {
         let rates = figures(replay, |replayed| replayed.per_second);
         Contestant::new(replay.label(), rates, notes)
     };
-    let rebuild = rate(Replay::Rebuild);
+    let against = |other| {
+        let rates = |replay| figures(replay, |replayed| replayed.per_second);
+        ratio(&rates(Replay::Rebuild), &rates(other))
+    };
     Section {
         name: "rebuild",
         about: format!("{events} events over {ACCOUNTS} accounts, read, folded and swapped in"),
@@ -79,16 +84,16 @@ fn section(events: u64, rounds: &[(Replay, Vec<Replayed>)]) -> Section {
         targets: vec![
             Target::new(
                 "rebuild : sqlx row stream",
-                rebuild / rate(Replay::Sqlx),
+                against(Replay::Sqlx),
                 "x",
                 Bound::AtLeast(1.0),
             ),
             Target::known(
                 "rebuild : sqlx row stream, events decoded",
-                rebuild / rate(Replay::SqlxDecode),
+                against(Replay::SqlxDecode),
                 "x",
             ),
-            Target::known("rebuild : rusqlite", rebuild / rate(Replay::Rusqlite), "x"),
+            Target::known("rebuild : rusqlite", against(Replay::Rusqlite), "x"),
             Target::new(
                 "most memory of a rebuild",
                 memory(Replay::Rebuild),
