@@ -60,7 +60,12 @@ impl SqliteStore {
         let opened = open::open(&file, &options).await?;
         let tail = Arc::new(Tail::new(options.poll_interval));
         let (sender, jobs) = mpsc::channel(options.queue.max(1));
-        let writer = Writer::new(opened.connector, opened.conn, Arc::clone(&tail));
+        let writer = Writer::new(
+            opened.connector,
+            opened.conn,
+            opened.readers.clone(),
+            Arc::clone(&tail),
+        );
         tokio::spawn(writer.run(jobs));
         let shared = Shared {
             readers: opened.readers,

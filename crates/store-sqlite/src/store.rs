@@ -64,13 +64,11 @@ impl EventStore for SqliteStore {
 
     async fn close(&self) {
         let (reply, closed) = oneshot::channel();
-        // Readers go first: the writer, the last to leave, then empties the write-ahead log.
         let queued = self
             .shared
             .queue
             .put("close the store", Job::Close(reply))
             .await;
-        self.readers().close().await;
         if queued.is_ok() {
             // The writer lets go of the sender when it has ended.
             closed.await.ok();

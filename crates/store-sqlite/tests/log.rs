@@ -236,6 +236,26 @@ async fn large_payloads_come_back_and_pages_of_them_stay_bounded() {
     assert_eq!((pages, count), (2, 12));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_store_is_one_file() {
+    let file = File::new();
+    for round in 0..20 {
+        let store = file.open().await;
+        store
+            .append(append("account-a", Expected::Any, &[b"{}"]))
+            .await
+            .unwrap();
+        let heads = (0..8).map(|_| store.head());
+        assert!(join_all(heads).await.into_iter().all(|head| head.is_ok()));
+        store.close().await;
+        let wal = file.0.path().join("store.db-wal");
+        assert!(
+            !wal.exists(),
+            "round {round}: the write-ahead log was left behind"
+        );
+    }
+}
+
 #[tokio::test]
 async fn the_view_shows_events_as_text() {
     let file = File::new();

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
 
 use annals_core::{AppendError, StoreError};
 use futures_util::FutureExt as _;
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tokio::sync::mpsc;
 
 use super::{Done, Job, Request, Work, commit};
@@ -26,15 +26,22 @@ pub(crate) struct Writer {
     pub(super) connector: Connector,
     /// None after a connection was given up.
     pub(super) conn: Option<SqliteConnection>,
+    readers: SqlitePool,
     pub(super) installed: Vec<Installed>,
     pub(super) tail: Arc<Tail>,
 }
 
 impl Writer {
-    pub(crate) fn new(connector: Connector, conn: SqliteConnection, tail: Arc<Tail>) -> Self {
+    pub(crate) fn new(
+        connector: Connector,
+        conn: SqliteConnection,
+        readers: SqlitePool,
+        tail: Arc<Tail>,
+    ) -> Self {
         Self {
             connector,
             conn: Some(conn),
+            readers,
             installed: Vec::new(),
             tail,
         }
@@ -69,6 +76,8 @@ impl Writer {
                 }
             }
         }
+        // Only the last connection to leave can empty the write-ahead log, and readers can't.
+        self.readers.close().await;
         if let Some(conn) = self.conn.take()
             && let Err(error) = conn.close().await
         {
