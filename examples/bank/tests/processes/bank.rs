@@ -1,0 +1,170 @@
+//! A bank's file, and the processes that work on it.
+//!
+//! Whatever becomes of a test, no process outlives it: each is killed when it is dropped.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    os::unix::process::ExitStatusExt as _,
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+/// How long anything may take that should not take long, on a machine that does much else.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+const SIGKILL: i32 = 9;
+
+/// A bank in a directory of its own.
+#[derive(Debug)]
+pub(crate) struct Bank {
+    directory: TempDir,
+}
+
+impl Bank {
+    pub(crate) fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.path().join("bank.db")
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("sqlite://{}", self.file().display())
+    }
+
+    /// Writes a file for the bank to read, and answers its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// Starts a command.
+    pub(crate) fn start(&self, args: &[&str]) -> Process {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bank"));
+        command
+            .args(args)
+            .args(["--store", &self.url()])
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        Process {
+            child: command.spawn().unwrap(),
+            what: args.join(" "),
+        }
+    }
+
+    /// Runs a command that must succeed, and answers its JSON.
+    pub(crate) async fn json(&self, args: &[&str]) -> Value {
+        let output = self.start(&[args, &["--json"]].concat()).end().await;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {stderr}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Starts a server, and waits until it listens.
+    pub(crate) async fn serve(&self) -> Server {
+        let mut process = self.start(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut stdout = process.lines();
+        // What it complains about belongs to the test's output.
+        let stderr = process.child.stderr.take().unwrap();
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(stderr).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                println!("server: {line}");
+            }
+        });
+        let line = timeout(SOON, stdout.next_line()).await;
+        let line = line.expect("the server listens soon").unwrap();
+        let line = line.expect("the server says where it listens");
+        let address = line.strip_prefix("listening on http://").expect(&line);
+        Server {
+            address: address.parse().unwrap(),
+            process,
+            _stdout: stdout,
+        }
+    }
+}
+
+/// A running command of the bank.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    what: String,
+}
+
+impl Process {
+    /// The lines that it writes to standard output.
+    pub(crate) fn lines(&mut self) -> Lines<BufReader<ChildStdout>> {
+        BufReader::new(self.child.stdout.take().unwrap()).lines()
+    }
+
+    /// Whether it is still there.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("the process still runs");
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {pid}")])
+            .status();
+        assert!(sent.await.unwrap().success(), "{} is gone", self.what);
+    }
+
+    /// Kills it by SIGKILL. When it had ended by itself before, that is answered.
+    pub(crate) async fn kill(mut self) -> Option<Output> {
+        self.child.start_kill().unwrap();
+        let output = self.end().await;
+        (output.status.signal() != Some(SIGKILL)).then_some(output)
+    }
+
+    /// Waits until it has ended, and answers what it wrote.
+    pub(crate) async fn end(self) -> Output {
+        let ended = timeout(SOON, self.child.wait_with_output()).await;
+        let what = self.what;
+        ended
+            .unwrap_or_else(|_| panic!("`bank {what}` does not end"))
+            .unwrap()
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) process: Process,
+    /// Held open, or what the server writes would have nowhere to go.
+    _stdout: Lines<BufReader<ChildStdout>>,
+}
+
+impl Server {
+    /// Kills it, which must find it running.
+    pub(crate) async fn kill(self) {
+        let ended = self.process.kill().await;
+        assert!(ended.is_none(), "the server ended by itself: {ended:?}");
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) async fn stop(self) {
+        self.process.signal("TERM").await;
+        let status = self.process.end().await.status;
+        assert!(status.success(), "the server stopped with {status}");
+    }
+}

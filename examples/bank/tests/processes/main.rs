@@ -1,0 +1,29 @@
+//! The bank's processes, killed and stopped at random moments.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `server_killed` | kills of a server and an import under load |
+//! | `rebuild_killed` | kills of a rebuild while a server goes on |
+//! | `rebuild_stopped` | one rebuild at a time, and Ctrl-C |
+//! | `stopped` | a server that is asked to stop |
+//! | `tail` | a tail in another process |
+//! | `bank` | a bank's file, and the processes that work on it |
+//! | `client` | HTTP, as a client that is cut off at any time |
+//! | `traffic` | commands whose outcome is known |
+//! | `log` | the file as it is: the log, and whether the table is a fold of it |
+//!
+//! The random choices start from a printed seed, which `ANNALS_SEED` sets. The processes' own
+//! timing is theirs, so a seed repeats what was tried and not always what came of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on fails"
+)]
+
+mod bank;
+mod client;
+mod log;
+mod server_killed;
+mod traffic;
