@@ -151,7 +151,10 @@ impl Account {
     fn withdraw(&self, amount: Amount) -> Result<AccountEvent, AccountError> {
         let owner = self.owner_if_open()?;
         if self.balance < amount.into() {
-            return Err(AccountError::InsufficientFunds { balance: self.balance, amount });
+            return Err(AccountError::InsufficientFunds {
+                balance: self.balance,
+                amount,
+            });
         }
         Ok(AccountEvent::Withdrawn { owner, amount })
     }
@@ -159,7 +162,9 @@ impl Account {
     fn close(&self) -> Result<AccountEvent, AccountError> {
         let owner = self.owner_if_open()?;
         if self.balance != Money::ZERO {
-            return Err(AccountError::NotEmpty { balance: self.balance });
+            return Err(AccountError::NotEmpty {
+                balance: self.balance,
+            });
         }
         Ok(AccountEvent::Closed { owner })
     }

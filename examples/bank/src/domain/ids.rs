@@ -76,6 +76,7 @@ impl ColumnValue for Currency {
 
     fn from_value(value: Value) -> Result<Self, RowError> {
         let code = String::from_value(value)?;
-        code.parse().map_err(|error: InvalidCurrency| RowError::new(error.to_string()))
+        code.parse()
+            .map_err(|error: InvalidCurrency| RowError::new(error.to_string()))
     }
 }

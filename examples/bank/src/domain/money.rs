@@ -45,7 +45,10 @@ impl Money {
     /// # Errors
     /// When it exceeds what can be counted.
     pub fn plus(self, amount: Amount) -> Result<Self, MoneyError> {
-        self.0.checked_add(amount.0).map(Self).ok_or(MoneyError::Overflow)
+        self.0
+            .checked_add(amount.0)
+            .map(Self)
+            .ok_or(MoneyError::Overflow)
     }
 
     /// The difference.
@@ -53,7 +56,10 @@ impl Money {
     /// # Errors
     /// When it exceeds what can be counted.
     pub fn minus(self, amount: Amount) -> Result<Self, MoneyError> {
-        self.0.checked_sub(amount.0).map(Self).ok_or(MoneyError::Overflow)
+        self.0
+            .checked_sub(amount.0)
+            .map(Self)
+            .ok_or(MoneyError::Overflow)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What each user has: the read model `user_balance`.
 
-use annals::{Position, Projection, ProjectionError, ReadModel, Recorded};
+use annals::{FailurePolicy, Position, Projection, ProjectionError, ReadModel, Recorded};
 
 use super::{
     account::AccountEvent,
@@ -26,6 +26,9 @@ pub struct UserBalance {
 
 impl Projection for UserBalance {
     type Event = AccountEvent;
+
+    // A user whose sum can't be counted any more must not stop everybody else's.
+    const ON_FAILURE: FailurePolicy = FailurePolicy::Park;
 
     fn keys(event: &Recorded<AccountEvent>) -> impl IntoIterator<Item = UserId> {
         let (AccountEvent::Opened { owner, .. }
