@@ -6,9 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sqlx::{
-    Connection as _, SqliteConnection, SqliteTransaction, sqlite::SqliteConnectOptions,
-};
+use sqlx::{Connection as _, SqliteConnection, SqliteTransaction, sqlite::SqliteConnectOptions};
 
 use crate::bank::{Bank, SOON};
 
@@ -119,7 +117,16 @@ impl File {
         .unwrap()
     }
 
-    /// Runs a statement, to do damage or to see whether it can be done.
+    /// Whether nobody holds the lock for writing.
+    pub(crate) async fn can_be_written(&mut self) -> bool {
+        self.run("PRAGMA busy_timeout = 0").await;
+        let tried = sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK");
+        let can_be_written = tried.execute(&mut self.connection).await.is_ok();
+        self.run("PRAGMA busy_timeout = 60000").await;
+        can_be_written
+    }
+
+    /// Runs a statement.
     pub(crate) async fn run(&mut self, sql: &'static str) {
         sqlx::query(sql)
             .execute(&mut self.connection)

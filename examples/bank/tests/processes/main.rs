@@ -10,6 +10,7 @@
 //! | `bank` | a bank's file, and the processes that work on it |
 //! | `client` | HTTP, as a client that is cut off at any time |
 //! | `traffic` | commands whose outcome is known |
+//! | `history` | a log that takes a while to fold |
 //! | `log` | the file as it is: the log, and whether the table is a fold of it |
 //!
 //! The random choices start from a printed seed, which `ANNALS_SEED` sets. The processes' own
@@ -24,6 +25,11 @@
 
 mod bank;
 mod client;
+mod history;
 mod log;
+mod rebuild_killed;
+mod rebuild_stopped;
 mod server_killed;
+mod stopped;
+mod tail;
 mod traffic;

@@ -1,0 +1,97 @@
+//! One rebuild at a time, and Ctrl-C.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    bank::{Bank, Process, SOON},
+    history,
+    log::{File, Standing},
+};
+
+/// Enough for several pages, after each of which a rebuild looks whether it should stop.
+const SAVERS: usize = 3_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_rebuild_is_refused_and_told_who_is_at_it() {
+    let bank = Bank::new();
+    history::write(&bank, SAVERS).await;
+    let mut file = File::open(&bank).await;
+    // Stopped like that, the first one neither gets any further nor renews its lease.
+    let rebuild = ["projection", "rebuild", "user_balance", "--lease"];
+    let first = bank.start(&[&rebuild[..], &["600"]].concat());
+    let begun = begun(&mut file).await;
+    freeze(&first, &mut file).await;
+
+    let second = bank.start(&[&rebuild[..], &["1"]].concat()).end().await;
+    let error = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{error}");
+    let owner = begun.rebuilder.unwrap();
+    let expected = format!("projection `user_balance` is being rebuilt by {owner} since ");
+    assert!(error.contains(&expected), "{error}");
+    assert_eq!(file.standing().await.epoch, begun.epoch);
+
+    first.signal("CONT").await;
+    let output = first.end().await;
+    assert!(output.status.success(), "{output:?}");
+    let whole = file.check_table().await.unwrap();
+    assert!(whole.epoch > begun.epoch);
+    assert_eq!((whole.rebuild, file.half_built_tables().await), (None, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_rebuild_keeps_what_it_has_built_and_is_resumed() {
+    let bank = Bank::new();
+    history::write(&bank, SAVERS).await;
+    let mut file = File::open(&bank).await;
+    let rebuild = ["projection", "rebuild", "user_balance", "--verify"];
+    let process = bank.start(&rebuild);
+    let begun = begun(&mut file).await;
+    process.signal("INT").await;
+    let output = process.end().await;
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("run it again to go on from there"), "{said}");
+
+    let kept = file.check_table().await.unwrap();
+    let reached = kept.rebuild.expect("the rebuild is kept");
+    let events = file.head().await;
+    assert!(0 < reached && reached < events, "{reached} of {events}");
+    assert_eq!(
+        (kept.epoch, file.half_built_tables().await),
+        (begun.epoch, 1)
+    );
+
+    let resumed = bank.json(&rebuild).await;
+    assert_eq!(resumed["resumed"], true, "{resumed}");
+    assert_eq!(resumed["events"], events - reached, "{resumed}");
+    assert_eq!(resumed["differences"]["count"], 0, "{resumed}");
+    let whole = file.check_table().await.unwrap();
+    assert_eq!((whole.rebuild, file.half_built_tables().await), (None, 0));
+}
+
+/// Waits until a rebuild has begun.
+async fn begun(file: &mut File) -> Standing {
+    let begun = async {
+        loop {
+            let standing = file.standing().await;
+            if standing.rebuild.is_some() {
+                return standing;
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(SOON, begun).await.expect("the rebuild begins soon")
+}
+
+/// Stops a process in its tracks, at a moment when it does not hold the store's lock.
+async fn freeze(process: &Process, file: &mut File) {
+    loop {
+        process.signal("STOP").await;
+        if file.can_be_written().await {
+            return;
+        }
+        process.signal("CONT").await;
+    }
+}
