@@ -4,6 +4,9 @@
 -- as one blob of frames; `frame.rs` takes it apart. Only payload and ids may hold a line feed,
 -- and they stand last. A large payload is left out, to be fetched by itself.
 --
+-- The limit is a sum because SQLite looks at the value of a bare variable there, and prepares the
+-- statement again at every execution.
+--
 -- `/*where*/`, `/*order*/` and `/*limit*/` are filled in. Index: events by position, or
 -- (stream, version) when one stream is read.
 SELECT
@@ -17,5 +20,5 @@ FROM (
     FROM events AS e
     WHERE /*where*/
     ORDER BY /*order*/
-    LIMIT /*limit*/
+    LIMIT /*limit*/ + 0
 )

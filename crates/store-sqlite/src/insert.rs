@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::{frame, sql};
 
-/// How many rows one statement writes; measured: more gains nothing.
-const ROWS: usize = 16;
+/// How many rows one statement writes at most; measured: more gains nothing.
+const MAX_ROWS: usize = 64;
 
 /// An event that has its place but is not yet written.
 #[derive(Clone, Copy, Debug)]
@@ -109,9 +109,31 @@ pub(crate) async fn appends(
     Ok(())
 }
 
-/// Full chunks, then single rows: two statements to prepare and cache, whatever the number.
+/// Chunks whose sizes are powers of two, largest first: few statements to execute, each of them a
+/// trip to the connection's thread, and few to prepare and cache, whatever the number of rows.
 fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
-    let full = rows.chunks_exact(ROWS);
-    let rest = full.remainder();
-    full.chain(rest.chunks(1))
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let size = rest.len().checked_ilog2().map(|power| 1 << power)?;
+        let (chunk, after) = rest.split_at(MAX_ROWS.min(size));
+        rest = after;
+        Some(chunk)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_take_every_row_once_in_few_sizes() {
+        for (count, sizes) in [(0, vec![]), (1, vec![1]), (63, vec![32, 16, 8, 4, 2, 1])] {
+            let rows: Vec<_> = (0..count).collect();
+            assert_eq!(chunks(&rows).map(<[_]>::len).collect::<Vec<_>>(), sizes);
+            assert_eq!(chunks(&rows).collect::<Vec<_>>().concat(), rows);
+        }
+        let rows = [0; 150];
+        let sizes: Vec<_> = chunks(&rows).map(<[_]>::len).collect();
+        assert_eq!(sizes, [64, 64, 16, 4, 2]);
+    }
 }
