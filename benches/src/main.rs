@@ -47,6 +47,9 @@ struct Arguments {
     /// Leave out the contestants whose name does not have this text: for profiling one of them.
     #[arg(long, global = true)]
     only: Option<String>,
+    /// Keep the log that `rebuild` replays in this file, and use it if it is there.
+    #[arg(long, global = true)]
+    log: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -70,6 +73,7 @@ struct Extent {
     quick: bool,
     rounds: usize,
     only: Option<String>,
+    log: Option<PathBuf>,
 }
 
 impl Extent {
@@ -98,6 +102,7 @@ async fn main() -> Outcome<()> {
         quick: arguments.quick,
         rounds: rounds.max(1),
         only: arguments.only.clone(),
+        log: arguments.log.clone(),
     };
     let report = Report {
         machine: Machine::here(dir.path())?,

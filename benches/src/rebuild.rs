@@ -17,9 +17,12 @@ const ACCOUNTS: u64 = 10_000;
 /// Lets all contestants take turns, each in a process of its own.
 pub(crate) async fn measure(dir: &Path, extent: &Extent) -> Outcome<Section> {
     let events = if extent.quick { EVENTS / 20 } else { EVENTS };
-    let file = dir.join("replayed.db");
-    eprintln!("writing a log of {events} events ...");
-    fill::log(&file, events, ACCOUNTS).await?;
+    let kept = extent.log.clone();
+    let file = kept.unwrap_or_else(|| dir.join("replayed.db"));
+    if !file.exists() {
+        eprintln!("writing a log of {events} events ...");
+        fill::log(&file, events, ACCOUNTS).await?;
+    }
     // Once without measuring, so that the file is in the system's cache for all.
     for replay in [Replay::Rusqlite, Replay::Rebuild] {
         in_child(replay, &file).await?;
@@ -80,7 +83,10 @@ fn section(events: u64, rounds: &[(Replay, Vec<Replayed>)]) -> Section {
         name: "rebuild",
         about: format!("{events} events over {ACCOUNTS} accounts, read, folded and swapped in"),
         unit: "events/s",
-        contestants: Replay::ALL.map(contestant).into(),
+        contestants: rounds
+            .iter()
+            .map(|(replay, _)| contestant(*replay))
+            .collect(),
         targets: vec![
             Target::new(
                 "rebuild : sqlx row stream",

@@ -126,7 +126,9 @@ impl Section {
             println!("  {name:<52} {median:>12.0}  {notes}");
         }
         println!();
-        for target in &self.targets {
+        // Without its contestants, a figure is none.
+        let compared = self.targets.iter().filter(|target| target.figure > 0.0);
+        for target in compared {
             let Target {
                 what,
                 figure,
