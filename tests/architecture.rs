@@ -134,3 +134,31 @@ fn only_stores_speak_sql() {
         }
     }
 }
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = vec![root.join("README.md"), root.join("ARCHITECTURE.md")];
+    for folder in ["docs/guide", "docs/decisions"] {
+        let entries = fs::read_dir(root.join(folder)).expect("a folder");
+        documents.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    let mut checked = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).expect("a document");
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(')'));
+        for (link, _) in links.filter(|(link, _)| !link.starts_with("http")) {
+            let target = document.with_file_name(link);
+            assert!(
+                target.exists(),
+                "{}: {link} is not there",
+                document.display()
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "links were found");
+}
