@@ -74,6 +74,22 @@ impl Opening {
     /// When the user's accounts are in another currency, the account exists, or the application
     /// is in no state to tell.
     pub async fn execute(&self, app: &App) -> Result<Executed<Account>, OpeningError> {
+        self.execute_with(app, |command| command).await
+    }
+
+    /// As [`execute`](Self::execute), with the command completed by the caller, such as by an
+    /// actor or entries of metadata. Each attempt asks for it anew.
+    ///
+    /// # Errors
+    /// See [`execute`](Self::execute).
+    pub async fn execute_with<C>(
+        &self,
+        app: &App,
+        complete: C,
+    ) -> Result<Executed<Account>, OpeningError>
+    where
+        C: for<'a> Fn(Execute<'a, Account>) -> Execute<'a, Account>,
+    {
         let others = self.others().map_err(OpeningError::Owner)?;
         for _ in 0..ATTEMPTS {
             // The checkpoint is read before the row, so the row shows at least what lies before
@@ -88,8 +104,8 @@ impl Opening {
                 let wanted = self.currency;
                 return Err(OpeningError::OtherCurrency { held, wanted });
             }
-            let command = self.command(app).unless(others.clone(), checkpoint);
-            match command.await {
+            let command = complete(self.command(app));
+            match command.unless(others.clone(), checkpoint).await {
                 Err(ExecuteError::Append(AppendError::ConditionFailed { position })) => {
                     app.caught_up_within::<UserBalance>(position, CAUGHT_UP_WITHIN)
                         .await?;
@@ -103,7 +119,7 @@ impl Opening {
     /// The openings of the same user's accounts.
     fn others(&self) -> Result<QueryItem, InvalidName> {
         let opened = EventType::new("account.opened")?;
-        let owner = Tag::new("owner", &self.owner)?;
+        let owner = owner_tag(&self.owner)?;
         Ok(QueryItem::default().event_type(opened).tag(owner))
     }
 
@@ -130,6 +146,28 @@ impl Opening {
             None => command,
         }
     }
+}
+
+impl OpeningError {
+    /// The failure of the store behind this error, if that is what it is.
+    #[must_use]
+    pub fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Execute(error) => error.store_error(),
+            Self::CaughtUp(CaughtUpError::Store(error))
+            | Self::Read(ReadError::Store(error))
+            | Self::Store(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// The tag that a user's openings are found by.
+///
+/// # Errors
+/// When the id is too long for a tag.
+pub fn owner_tag(owner: &UserId) -> Result<Tag, InvalidName> {
+    Tag::new("owner", owner)
 }
 
 /// Up to where the read model shows the log.

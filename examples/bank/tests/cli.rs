@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
+use bank::{domain::UserBalance, opening::Opening};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -389,5 +390,78 @@ fn a_port_in_use_is_named() {
     assert!(
         error.contains(&format!("failed to listen on {address}")),
         "{error}"
+    );
+}
+
+#[test]
+fn what_the_demo_says_to_try_next_can_be_pasted() {
+    let bank = Bank::new();
+    let store = "sqlite://my demo's.db";
+    let small = ["demo", "--transactions", "10", "--accounts", "1"];
+    let story = bank.ok(&[&small[..], &["--store", store]].concat());
+    let (_, next) = story.split_once("What to try next:\n").unwrap();
+    let tried = next
+        .lines()
+        .filter(|line| line.contains("projection") || line.contains("stream show"))
+        .map(|line| {
+            let pasted = Command::new("sh")
+                .args(["-c", line])
+                .current_dir(bank.path())
+                .output()
+                .unwrap();
+            assert!(pasted.status.success(), "{line}: {}", stderr(&pasted));
+        });
+    assert_eq!(tried.count(), 3, "{next}");
+}
+
+/// Opens an account in dollars for alice, as the API would.
+fn open_in_dollars(bank: &Bank) {
+    let url = format!("sqlite://{}", bank.path().join("bank.db").display());
+    let opening = Opening {
+        id: "dollars".parse().unwrap(),
+        owner: "alice".parse().unwrap(),
+        currency: "USD".parse().unwrap(),
+        command_id: None,
+        fingerprint: Vec::new(),
+        trace: None,
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let builder = annals::Annals::open(&url).await.unwrap();
+        let app = builder.projection::<UserBalance>().start().await.unwrap();
+        opening.execute(&app).await.unwrap();
+        app.shutdown().await;
+    });
+}
+
+#[test]
+fn an_import_opens_no_account_in_another_currency() {
+    let bank = Bank::new();
+    open_in_dollars(&bank);
+    bank.file("march.csv", &ROWS);
+    // Neither now nor again.
+    for applied in [("applied", "applied_before"), ("applied_before", "applied")] {
+        let summary = bank.json(&["import", "march.csv", "--json"]);
+        assert_eq!(summary["rejected"]["other_currency"], 1, "{summary}");
+        assert_eq!(
+            (&summary[applied.0], &summary[applied.1]),
+            (&json!(2), &json!(0)),
+            "{summary}"
+        );
+    }
+}
+
+#[test]
+fn an_import_opens_all_accounts_of_one_user() {
+    let bank = Bank::new();
+    let rows: Vec<_> = (0..300)
+        .map(|number| format!("2026-03-01T09:00:00Z,open,account-{number},alice,,"))
+        .collect();
+    let rows: Vec<_> = rows.iter().map(String::as_str).collect();
+    bank.file("accounts.csv", &rows);
+    let summary = bank.json(&["import", "accounts.csv", "--json"]);
+    assert_eq!(
+        (&summary["applied"], &summary["rejected"]),
+        (&json!(300), &json!({}))
     );
 }

@@ -8,8 +8,11 @@ use annals::{
     cli::{self, CliError},
 };
 
-use super::import::Malformed;
-use crate::domain::{AccountError, MoneyError};
+use super::import::{Malformed, RowError};
+use crate::{
+    domain::{AccountError, MoneyError},
+    opening::OpeningError,
+};
 
 /// Why a command of the bank failed.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +65,7 @@ pub enum BankError {
         /// The line.
         line: u64,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<RowError>,
     },
     /// The operator stopped the import.
     #[error(
@@ -76,6 +79,9 @@ pub enum BankError {
     /// A command that should have gone through did not.
     #[error("failed to run a command of the demo")]
     Execute(#[source] Box<ExecuteError<AccountError>>),
+    /// An account that should have been opened was not.
+    #[error("failed to open an account of the demo")]
+    Opening(#[from] Box<OpeningError>),
     /// The demo would mix its accounts with others.
     #[error(
         "failed to begin the demo: the store `{url}` holds other data already; choose a new \
@@ -146,9 +152,8 @@ impl BankError {
             | Self::Load(LoadError::Store(error))
             | Self::Store(error) => Some(error),
             Self::Execute(error) => error.store_error(),
-            Self::Row { source, .. } => source
-                .downcast_ref::<ExecuteError<AccountError>>()
-                .and_then(ExecuteError::store_error),
+            Self::Opening(error) => error.store_error(),
+            Self::Row { source, .. } => source.store_error(),
             _ => None,
         }
     }

@@ -11,7 +11,7 @@ use annals::cli::{self, OperatorCommand, OperatorOptions, sqlite_path};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use error::BankError;
-pub use import::Malformed;
+pub use import::{Malformed, RowError};
 
 /// The store that every command but `demo` works on unless told otherwise.
 const DEFAULT_STORE: &str = "sqlite://bank.db";

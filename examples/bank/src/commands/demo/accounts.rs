@@ -6,6 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use crate::{
     commands::error::BankError,
     domain::{Account, AccountCommand, AccountId, Amount, Currency, UserId},
+    opening::Opening,
 };
 
 /// How many commands are on their way at a time: enough to fill the store's group commits.
@@ -58,21 +59,36 @@ impl Accounts {
         StreamName::parse(&format!("account-demo{}-0001", self.run))
     }
 
-    /// Opens them all, each with a first deposit.
+    /// Opens them all, each with a first deposit: the users side by side, the accounts of each
+    /// one after another, since an opening starts over when the same user opens another account.
     pub(super) async fn open(&self, app: &App) -> Result<(), BankError> {
-        stream::iter((0..self.count).map(|number| self.open_one(app, number)))
+        let users = self.count.div_ceil(ACCOUNTS_PER_USER);
+        stream::iter((0..users).map(|user| self.open_of(app, user)))
             .buffer_unordered(IN_FLIGHT)
             .try_collect()
             .await
     }
 
+    async fn open_of(&self, app: &App, user: u64) -> Result<(), BankError> {
+        let first = user * ACCOUNTS_PER_USER;
+        for number in first..self.count.min(first + ACCOUNTS_PER_USER) {
+            self.open_one(app, number).await?;
+        }
+        Ok(())
+    }
+
     async fn open_one(&self, app: &App, number: u64) -> Result<(), BankError> {
-        let (id, owner) = (self.id(number)?, self.owner(number)?);
-        let currency = Currency::default();
-        app.execute::<Account>(&id, AccountCommand::Open { owner, currency })
-            .await?;
+        let opening = Opening {
+            id: self.id(number)?,
+            owner: self.owner(number)?,
+            currency: Currency::default(),
+            command_id: None,
+            fingerprint: Vec::new(),
+            trace: None,
+        };
+        opening.execute(app).await.map_err(Box::new)?;
         let amount = Amount::new(FIRST_DEPOSIT)?;
-        app.execute::<Account>(&id, AccountCommand::Deposit { amount })
+        app.execute::<Account>(&opening.id, AccountCommand::Deposit { amount })
             .await?;
         Ok(())
     }

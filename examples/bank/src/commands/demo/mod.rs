@@ -1,6 +1,7 @@
 //! `bank demo`: the story from end to end, on a real SQLite file.
 
 mod accounts;
+mod next;
 mod show;
 mod traffic;
 
@@ -120,6 +121,6 @@ async fn tell(
         lease: None,
     }));
     cli::run_on(app, rebuild, options, Vec::new()).await?;
-    output.line(&show::what_next(url, &accounts)?)?;
+    output.line(&next::what_next(url, &accounts)?)?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use annals::{
     App, ExecuteError,
-    cli::{Align, Output, Table, count, sqlite_path},
+    cli::{Align, Output, Table, count},
 };
 
 use super::accounts::Accounts;
@@ -73,33 +73,6 @@ fn in_major_units(money: Money) -> String {
     let sign = if minor_units < 0 { "-" } else { "" };
     let absolute = minor_units.unsigned_abs();
     format!("{sign}{}.{:02}", count(absolute / 100), absolute % 100)
-}
-
-/// Exact commands to go on with.
-pub(super) fn what_next(url: &str, accounts: &Accounts) -> Result<String, BankError> {
-    let stream = accounts.first_stream()?;
-    let account = accounts.id(0)?;
-    let owner = accounts.owner(0)?;
-    let mut text = format!(
-        "\nWhat to try next:\n\
-         \x20 bank --store {url} projection list\n\
-         \x20 bank --store {url} projection rebuild user_balance --verify\n\
-         \x20 bank --store {url} stream show {stream} --backwards --limit 10\n\
-         \x20 bank --store {url} stream tail --follow\n\
-         \x20 bank --store {url} serve\n\
-         \x20   curl -s localhost:8080/users/{owner}/balance\n\
-         \x20   curl -s localhost:8080/accounts/{account}/deposits \
-         -H 'Content-Type: application/json' -H 'Idempotency-Key: k1' -d '{{\"amount\": 500}}'"
-    );
-    if let Some(path) = sqlite_path(url) {
-        let file = path.display();
-        text.push_str(&format!(
-            "\n\
-             \x20 sqlite3 {file} \"SELECT owner, balance FROM user_balance ORDER BY balance DESC LIMIT 5\"\n\
-             \x20 sqlite3 {file} \"SELECT * FROM events_json ORDER BY position DESC LIMIT 3\""
-        ));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

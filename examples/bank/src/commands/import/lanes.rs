@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     apply::{Applier, Tally},
+    owners::Owners,
     row::Row,
 };
 use crate::commands::error::BankError;
@@ -29,9 +30,13 @@ impl Lanes {
     pub(super) fn open(app: &App) -> Self {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..LANES).map(|_| mpsc::channel(WAITING)).unzip();
+        let owners = Owners::new();
         let tasks = receivers.into_iter();
         let tasks = tasks
-            .map(|rows| tokio::spawn(run(app.clone(), rows)))
+            .map(|rows| {
+                let applier = Applier::new(app.clone(), owners.clone());
+                tokio::spawn(run(applier, rows))
+            })
             .collect();
         Self { senders, tasks }
     }
@@ -67,14 +72,17 @@ impl Lanes {
     }
 }
 
-async fn run(app: App, mut rows: mpsc::Receiver<Row>) -> (Tally, Result<(), BankError>) {
+async fn run(
+    mut applier: Applier,
+    mut rows: mpsc::Receiver<Row>,
+) -> (Tally, Result<(), BankError>) {
     let mut tally = Tally::default();
-    let mut applier = Applier::new(app);
     while let Some(row) = rows.recv().await {
         match applier.apply(&row).await {
             Ok(outcome) => tally.add(outcome),
             Err(source) => {
                 let line = row.line;
+                let source = Box::new(source);
                 return (tally, Err(BankError::Row { line, source }));
             }
         }

@@ -7,6 +7,7 @@
 //! | `row` | a line as a command |
 //! | `chain` | the command ids that make a repeated import harmless |
 //! | `apply` | carrying a row out, and remembering what was rejected |
+//! | `owners` | openings of one user's accounts, one at a time |
 //! | `lanes` | accounts side by side, each in the order of the file |
 
 mod apply;
@@ -14,6 +15,7 @@ mod chain;
 mod fields;
 mod lanes;
 mod lines;
+mod owners;
 mod row;
 
 use std::{
@@ -30,6 +32,7 @@ use annals::{
 use clap::Args;
 use tokio::sync::watch;
 
+pub use apply::RowError;
 pub use row::Malformed;
 
 use super::{error::BankError, wiring};

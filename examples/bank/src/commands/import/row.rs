@@ -17,6 +17,7 @@ use super::{
 use crate::{
     commands::error::BankError,
     domain::{AccountCommand, AccountId, Amount, Currency, UserId},
+    opening::owner_tag,
 };
 
 const HEADER: [&str; 6] = ["time", "type", "account", "owner", "counterparty", "amount"];
@@ -270,8 +271,13 @@ fn empty<const N: usize>(unused: [(&Field<'_>, &str); N]) -> Result<(), Wrong> {
 }
 
 fn parse_owner(owner: &Field<'_>) -> Result<UserId, Wrong> {
+    let wrong = |problem: String| Wrong::field(owner, "owner", problem);
     let parsed = owner.text.parse();
-    parsed.map_err(|error| Wrong::field(owner, "owner", problem_of_id(&owner.text, &error)))
+    let parsed = parsed.map_err(|error| wrong(problem_of_id(&owner.text, &error)))?;
+    match owner_tag(&parsed) {
+        Ok(_) => Ok(parsed),
+        Err(error) => Err(wrong(error.problem().to_owned())),
+    }
 }
 
 fn problem_of_id(text: &str, error: &annals::InvalidId) -> String {
@@ -431,6 +437,15 @@ mod tests {
             let expected = format!("failed to import f.csv:1:{column}: the header should be");
             assert!(error.to_string().starts_with(&expected), "{error}");
         }
+    }
+
+    #[test]
+    fn an_owner_whose_tag_would_be_too_long_is_refused() {
+        let row = |bytes| format!("{T},open,a,{},,", "x".repeat(bytes));
+        assert_eq!(rows(&[&row(249)]).unwrap().len(), 1);
+        let error = rows(&[&row(250)]).unwrap_err();
+        let expected = "failed to import bank.csv:2:29: `owner` has ";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]

@@ -1,0 +1,106 @@
+//! What to try after the demo, as it can be pasted where the demo was started.
+
+use std::{
+    borrow::Cow,
+    env,
+    path::{Path, PathBuf},
+};
+
+use annals::cli::sqlite_path;
+
+use super::accounts::Accounts;
+use crate::commands::error::BankError;
+
+/// Exact commands to go on with.
+pub(super) fn what_next(url: &str, accounts: &Accounts) -> Result<String, BankError> {
+    let Some(path) = sqlite_path(url) else {
+        return Ok(format!(
+            "\nThe store `{url}` is gone with this process. Run the demo without --store to keep \
+             it in a file and look around in it."
+        ));
+    };
+    let bank = quoted(&program()).into_owned();
+    let store = quoted(url);
+    let stream = accounts.first_stream()?;
+    let account = accounts.id(0)?;
+    let owner = accounts.owner(0)?;
+    let file = path.display().to_string();
+    let file = quoted(&file);
+    Ok(format!(
+        "\nWhat to try next:\n\
+         \x20 {bank} --store {store} projection list\n\
+         \x20 {bank} --store {store} projection rebuild user_balance --verify\n\
+         \x20 {bank} --store {store} stream show {stream} --backwards --limit 10\n\
+         \x20 {bank} --store {store} stream tail --follow\n\
+         \x20 sqlite3 {file} \"SELECT owner, balance FROM user_balance ORDER BY balance DESC LIMIT 5\"\n\
+         \x20 sqlite3 {file} \"SELECT * FROM events_json ORDER BY position DESC LIMIT 3\"\n\
+         \x20 {bank} --store {store} serve\n\
+         and while it serves, in another terminal:\n\
+         \x20 curl -s localhost:8080/users/{owner}/balance\n\
+         \x20 curl -s localhost:8080/accounts/{account}/deposits \
+         -H 'Content-Type: application/json' -H 'Idempotency-Key: k1' -d '{{\"amount\": 500}}'"
+    ))
+}
+
+/// How this program was called, or where it is below the current directory.
+fn program() -> String {
+    let called = env::args_os().next().map(PathBuf::from);
+    let called = called.unwrap_or_else(|| PathBuf::from("bank"));
+    let here = env::current_dir().ok();
+    below(&called, here.as_deref()).display().to_string()
+}
+
+/// The path as seen from a directory above it; any other as it is.
+fn below<'a>(program: &'a Path, directory: Option<&Path>) -> Cow<'a, Path> {
+    match directory.and_then(|directory| program.strip_prefix(directory).ok()) {
+        // Without a slash, a shell would look for it elsewhere.
+        Some(path) if path.components().count() == 1 => Path::new(".").join(path).into(),
+        Some(path) => path.into(),
+        None => program.into(),
+    }
+}
+
+/// A word for the shell.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/:._-+,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into();
+    }
+    format!("'{}'", word.replace('\'', r"'\''")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_named_as_seen_from_the_directory() {
+        let below = |program: &str| {
+            let program = Path::new(program);
+            let seen = below(program, Some(Path::new("/home/me")));
+            seen.display().to_string()
+        };
+        for (program, seen) in [
+            ("/home/me/target/release/bank", "target/release/bank"),
+            ("/home/me/bank", "./bank"),
+            ("/usr/bin/bank", "/usr/bin/bank"),
+            ("target/debug/bank", "target/debug/bank"),
+            ("bank", "bank"),
+        ] {
+            assert_eq!(below(program), seen);
+        }
+    }
+
+    #[test]
+    fn words_are_quoted_when_a_shell_would_split_them() {
+        for (word, shell) in [
+            ("sqlite://bank.db", "sqlite://bank.db"),
+            ("my bank.db", "'my bank.db'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), shell);
+        }
+    }
+}
