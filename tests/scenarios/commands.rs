@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::lamp::{Lamp, LampCommand, LampError, LampEvent, LampId};
 use annals::{
-    Annals, App, AppendError, CommandId, CommandOptions, EventType, ExecuteError, Position,
-    QueryItem, Store, StreamName, StreamRead, Version,
+    Annals, App, Append, AppendError, CommandId, CommandOptions, EventId, EventType, ExecuteError,
+    Expected, NewEvent, Position, QueryItem, Store, StreamName, StreamRead, Version,
 };
 
 /// Runs a scenario on each store; `$app` makes another application on the same one.
@@ -47,6 +47,7 @@ on_every_store! {
     a_condition_on_other_streams_holds_the_command_back
     metadata_says_who_and_why
     a_snapshot_is_a_cache_and_nothing_more
+    a_stream_too_large_for_one_page_is_loaded_whole
     shutting_down_refuses_what_comes_after
 }
 
@@ -174,7 +175,7 @@ async fn a_command_is_decided_again_when_another_node_was_faster(store: Arc<dyn 
     }
     let history = history(&store).await;
     assert_eq!(history.len(), 100);
-    let lit = |index: usize| index % 2 == 0;
+    let lit = |index: usize| index.is_multiple_of(2);
     let alternates = |(index, event): (usize, &LampEvent)| (*event == LampEvent::Lit) == lit(index);
     assert!(
         history.iter().enumerate().all(alternates),
@@ -403,6 +404,35 @@ async fn a_snapshot_is_a_cache_and_nothing_more(store: Arc<dyn Store>) {
         assert_eq!(loaded.version, Version::new(25));
         assert_eq!((loaded.state.burning, loaded.state.switched), (true, 25));
     }
+}
+
+async fn a_stream_too_large_for_one_page_is_loaded_whole(store: Arc<dyn Store>) {
+    let app = app(&store).await;
+    app.execute::<Lamp>(&hall(), LampCommand::Light)
+        .await
+        .unwrap();
+    let stream = StreamName::parse("lamp-hall").unwrap();
+    let read = StreamRead::after(stream.clone(), Version::NONE, 1);
+    let first = store.read_stream(read).await.unwrap().remove(0);
+    let mut event = NewEvent {
+        id: first.id,
+        event_type: first.event_type.clone(),
+        schema_version: first.schema_version,
+        payload: first.payload.clone(),
+        tags: Vec::new(),
+        metadata: first.metadata.clone(),
+    };
+    // White space makes a payload as large as one may be.
+    event.payload.resize(8 * 1024 * 1024, b' ');
+    for number in 0..6 {
+        event.id = EventId::new(CommandId::from_key("test", &format!("{number}")).uuid());
+        let events = vec![event.clone()];
+        let append = Append::to(stream.clone(), Expected::Any, events, first.recorded_at);
+        store.append(append).await.unwrap();
+    }
+    let loaded = app.load::<Lamp>(&hall()).await.unwrap();
+    assert_eq!(loaded.version, Version::new(7));
+    assert_eq!(loaded.state.switched, 7);
 }
 
 async fn shutting_down_refuses_what_comes_after(store: Arc<dyn Store>) {

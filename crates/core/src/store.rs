@@ -58,6 +58,8 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
 
     /// A page of one stream; empty when there is nothing (more).
     ///
+    /// A page of large events may be shorter than was asked for though more follow.
+    ///
     /// # Errors
     /// When the store can't be read.
     async fn read_stream(&self, read: StreamRead) -> Result<Vec<StoredEvent>, StoreError>;

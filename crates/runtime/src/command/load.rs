@@ -51,10 +51,11 @@ impl<A: Aggregate> Loaded<A> {
             }
             let read = StreamRead::after(stream.clone(), self.version, limit);
             let events = store.read_stream(read).await?;
-            self.evolve_stored(&events)?;
-            if events.len() < limit {
+            // A page of large events is shorter than was asked for: only an empty one is the end.
+            if events.is_empty() {
                 break;
             }
+            self.evolve_stored(&events)?;
         }
         Ok(self.version != before)
     }
