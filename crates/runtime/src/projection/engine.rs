@@ -86,7 +86,7 @@ impl Projections {
         let log = Arc::new(log);
         let mut tasks = Vec::new();
         for factory in &self.factories {
-            let (status, health) = StatusBoard::new(&factory.spec().name);
+            let (status, health) = StatusBoard::new(factory.spec());
             self.health.push(health);
             tasks.push(match factory.spec().inline {
                 true => tokio::spawn(self.inline_watch(factory, status).run()),
@@ -247,6 +247,13 @@ impl Projections {
                 tracing::error!(%error, "a projection's task did not end by itself");
             }
         }
+    }
+}
+
+impl Drop for Projections {
+    /// Without a shutdown nobody waits, but everything stops all the same.
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
     }
 }
 

@@ -58,7 +58,9 @@ impl Runner {
     /// Follows the log for as long as nobody interferes.
     async fn follow(&mut self) -> Result<(), CommitError> {
         let record = self.read_record().await?;
-        if record.state != ProjectionState::Running {
+        // A rebuild by other code, such as a newer release's, leaves a table for that code alone.
+        let ours = record.fingerprint == self.factory.spec().fingerprint;
+        if record.state != ProjectionState::Running || !ours {
             self.backoff.succeeded();
             self.pause(self.options.poll).await;
             return Ok(());
@@ -167,7 +169,10 @@ impl Runner {
         parked.sort_by_key(|event| event.position);
         let mut failed = std::collections::HashSet::new();
         for mut event in parked {
-            if failed.contains(&event.stream) || *self.stop.borrow() {
+            if *self.stop.borrow() {
+                return Ok(()); // the rest is retried by whoever follows the log next
+            }
+            if failed.contains(&event.stream) {
                 continue;
             }
             let Some(found) = self.log.after(event.position.minus(1)).await? else {

@@ -1,6 +1,6 @@
 //! How a projection of this process is doing.
 
-use annals_core::{Position, ProjectionRecord, ProjectionState};
+use annals_core::{Position, ProjectionRecord, ProjectionSpec, ProjectionState};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -21,29 +21,43 @@ pub struct ProjectionHealth {
 
 /// Where a runner says how it is doing.
 #[derive(Clone, Debug)]
-pub(super) struct StatusBoard(watch::Sender<ProjectionHealth>);
+pub(super) struct StatusBoard {
+    health: watch::Sender<ProjectionHealth>,
+    fingerprint: String,
+}
 
 impl StatusBoard {
-    pub(super) fn new(projection: &str) -> (Self, watch::Receiver<ProjectionHealth>) {
-        let (sender, receiver) = watch::channel(ProjectionHealth {
-            projection: projection.to_owned(),
+    pub(super) fn new(spec: &ProjectionSpec) -> (Self, watch::Receiver<ProjectionHealth>) {
+        let (health, receiver) = watch::channel(ProjectionHealth {
+            projection: spec.name.clone(),
             state: None,
             position: Position::START,
             problem: None,
             alive: true,
         });
-        (Self(sender), receiver)
+        let fingerprint = spec.fingerprint.clone();
+        let board = Self {
+            health,
+            fingerprint,
+        };
+        (board, receiver)
     }
 
     /// The projection's record has been read.
     pub(super) fn read(&self, record: &ProjectionRecord) {
+        let failure = record.failure.as_ref();
+        let mut problem = failure.map(|failure| failure.message.clone());
+        if record.state == ProjectionState::Running && record.fingerprint != self.fingerprint {
+            problem = Some(
+                "its table was built by other code, which alone can keep it up to date: run that, \
+                 or restart this program and rebuild the projection"
+                    .to_owned(),
+            );
+        }
         self.update(|health| {
             health.state = Some(record.state);
             health.position = record.checkpoint.position;
-            health.problem = record
-                .failure
-                .as_ref()
-                .map(|failure| failure.message.clone());
+            health.problem = problem;
         });
     }
 
@@ -66,7 +80,7 @@ impl StatusBoard {
     }
 
     fn update(&self, change: impl FnOnce(&mut ProjectionHealth)) {
-        self.0.send_if_modified(|health| {
+        self.health.send_if_modified(|health| {
             let before = health.clone();
             change(health);
             *health != before

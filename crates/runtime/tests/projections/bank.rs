@@ -28,7 +28,7 @@ pub(crate) enum AccountEvent {
 }
 
 impl AccountEvent {
-    fn owner(&self) -> &String {
+    pub(crate) fn owner(&self) -> &String {
         match self {
             Self::Deposited { owner, .. } | Self::Closed { owner } => owner,
         }

@@ -1,12 +1,14 @@
 //! Projections that can't go on.
 
+use std::sync::Arc;
+
 use annals_core::{
     Checkpoint, Commit, Failure, Fence, MemoryStore, Position, ProjectionState, ProjectionStore,
     Target,
 };
 use annals_runtime::{App, CaughtUpError};
 
-use crate::bank::{self, Balance, CURSED, Fault, Lenient, SOON};
+use crate::bank::{self, Balance, CURSED, Fault, Gate, Lenient, SOON};
 
 async fn resume(store: &MemoryStore, projection: &str) {
     let running = ProjectionState::Running;
@@ -113,6 +115,34 @@ async fn parked_events_are_retried_in_order() {
     app.caught_up_within::<Lenient>(next, SOON).await.unwrap();
     let row = app.row::<Lenient>(&"retry".into()).await.unwrap().unwrap();
     assert_eq!(row.events, 51);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_retry_that_a_shutdown_cuts_short_goes_on_at_the_next_start() {
+    let store = bank::store();
+    bank::plant("cut", Fault::Fail);
+    bank::plant("short", Fault::Fail);
+    bank::deposit(&store, "cut", 1).await;
+    let head = bank::deposit(&store, "short", 1).await;
+    let app = bank::start::<Lenient>(&store).await;
+    app.caught_up_within::<Lenient>(head, SOON).await.unwrap();
+
+    let gate = Arc::new(Gate::default());
+    bank::plant("cut", Fault::Gate(Arc::clone(&gate)));
+    bank::heal("short");
+    resume(&store, "lenient").await;
+    gate.reached.notified().await;
+    let shutdown = tokio::spawn({
+        let app = app.clone();
+        async move { app.projections().shutdown().await }
+    });
+    bank::until::<Lenient>(&store, |_| app.projections().is_stopping()).await;
+    gate.open();
+    shutdown.await.unwrap();
+    assert_eq!(bank::record::<Lenient>(&store).await.parked, 1);
+
+    let _next = bank::start::<Lenient>(&store).await;
+    bank::until::<Lenient>(&store, |record| record.parked == 0).await;
 }
 
 #[tokio::test]

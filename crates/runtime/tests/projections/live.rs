@@ -107,6 +107,21 @@ async fn when_one_node_ends_another_goes_on() {
 }
 
 #[tokio::test]
+async fn an_application_that_is_dropped_without_a_shutdown_leaves_nothing_running() {
+    let store = bank::store();
+    let app = bank::start::<Balance>(&store).await;
+    let position = bank::deposit(&store, "alice", 1).await;
+    app.caught_up::<Balance>(position).await.unwrap();
+    drop(app);
+    let ended = async {
+        while Arc::strong_count(&store) > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, ended).await.unwrap();
+}
+
+#[tokio::test]
 async fn two_projections_share_one_decode() {
     const AMOUNT: i64 = 7_777_001;
     let store = bank::store();

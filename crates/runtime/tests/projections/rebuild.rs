@@ -6,7 +6,9 @@ use annals_core::{
     Changes, Commit, Fence, FoldError, MemoryStore, Position, ProjectionStore, ProjectorFactory,
     ReadModel, RebuildError, Target,
 };
-use annals_runtime::{App, CaughtUpError, ReadModelFactory, RebuildOptions, RebuildSummary};
+use annals_runtime::{
+    App, Builder, CaughtUpError, ReadModelFactory, RebuildOptions, RebuildSummary,
+};
 
 use crate::bank::{self, Balance, Fault, Gate, Lenient, SOON};
 
@@ -306,6 +308,65 @@ async fn an_outdated_projection_stands_still_until_it_is_rebuilt() {
     let next = bank::deposit(&store, "alice", 1).await;
     app.caught_up_within::<Balance>(next, SOON).await.unwrap();
     assert_eq!(bank::balances(&app).await["alice"], (2, 2));
+}
+
+/// What the code of [`Balance`] may look like in the next release.
+mod next_release {
+    use annals_core::{Position, Projection, ProjectionError, ReadModel, Recorded};
+
+    use crate::bank::AccountEvent;
+
+    #[derive(ReadModel, Clone, Debug, PartialEq)]
+    #[read_model(crate = annals_core)]
+    pub(crate) struct Balance {
+        #[key]
+        owner: String,
+        pub(crate) balance: i64,
+        events: i64,
+        last: Position,
+    }
+
+    impl Projection for Balance {
+        type Event = AccountEvent;
+        const VERSION: u32 = 2;
+
+        fn keys(event: &Recorded<AccountEvent>) -> impl IntoIterator<Item = String> {
+            [event.event.owner().clone()]
+        }
+
+        fn fold(
+            owner: &String,
+            row: Option<Self>,
+            event: &Recorded<AccountEvent>,
+        ) -> Result<Option<Self>, ProjectionError> {
+            Ok(Some(Self {
+                owner: owner.clone(),
+                balance: row.map_or(0, |row| row.balance) - 1,
+                events: 0,
+                last: event.position,
+            }))
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_process_with_older_code_leaves_a_table_alone_that_newer_code_has_rebuilt() {
+    let (store, older, head) = running().await;
+    let newer = Builder::new(Arc::clone(&store) as _).projection::<next_release::Balance>();
+    let newer = newer.connect().await.unwrap();
+    rebuild(&newer, SMALL).await.unwrap();
+
+    bank::deposit(&store, "last", 100).await;
+    let told = async {
+        while older.projections().health()[0].problem.is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, told).await.unwrap();
+    let record = bank::record::<Balance>(&store).await;
+    assert_eq!(record.checkpoint.position, head);
+    let row = newer.row::<next_release::Balance>(&"last".to_owned()).await;
+    assert_eq!(row.unwrap().unwrap().balance, -1);
 }
 
 #[tokio::test]
