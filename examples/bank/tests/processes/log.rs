@@ -117,13 +117,9 @@ impl File {
         .unwrap()
     }
 
-    /// Whether nobody holds the lock for writing.
-    pub(crate) async fn can_be_written(&mut self) -> bool {
-        self.run("PRAGMA busy_timeout = 0").await;
-        let tried = sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK");
-        let can_be_written = tried.execute(&mut self.connection).await.is_ok();
-        self.run("PRAGMA busy_timeout = 60000").await;
-        can_be_written
+    pub(crate) async fn forget_last_event(&mut self) {
+        self.run("DELETE FROM events WHERE position = (SELECT max(position) FROM events)")
+            .await;
     }
 
     /// Runs a statement.

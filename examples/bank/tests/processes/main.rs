@@ -11,6 +11,7 @@
 //! | `client` | HTTP, as a client that is cut off at any time |
 //! | `traffic` | commands whose outcome is known |
 //! | `history` | a log that takes a while to fold |
+//! | `import` | a file to import, and what it brings about |
 //! | `log` | the file as it is: the log, and whether the table is a fold of it |
 //!
 //! The random choices start from a printed seed, which `ANNALS_SEED` sets. The processes' own
@@ -26,6 +27,7 @@
 mod bank;
 mod client;
 mod history;
+mod import;
 mod log;
 mod rebuild_killed;
 mod rebuild_stopped;

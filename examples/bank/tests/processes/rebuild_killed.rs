@@ -24,7 +24,7 @@ use crate::{
 };
 
 const KILLS: usize = 24;
-const SAVERS: usize = 3_000;
+const SAVERS: usize = 2_000;
 /// A killed rebuild keeps the next one waiting for this long.
 const REBUILD: [&str; 6] = [
     "projection",
@@ -66,15 +66,18 @@ async fn a_rebuild_killed_at_any_moment_leaves_a_whole_table() {
         let before = file.standing().await;
         if let Some(after) = kill_one(&bank, &mut file, &mut seed, pace).await {
             hits.add(&before, &after);
+            // What it left behind is taken up.
+            if after.rebuild.is_some() {
+                rebuild(&bank).await;
+                let whole = file.check_table().await.unwrap();
+                assert!(whole.epoch > after.epoch, "{after:?} {whole:?}");
+            }
         }
-        rebuild(&bank).await;
-        let whole = file.check_table().await.unwrap();
-        assert!(whole.epoch > before.epoch, "{before:?} {whole:?}");
     }
     println!("{pace:?} {hits:?}");
     let (writes, reads) = load.end().await;
     println!("meanwhile {writes} writes and {reads} reads went through");
-    assert!(hits.filled > 0, "no kill came near a swap");
+    assert!(hits.filled + hits.swapped > 0, "no kill came near a swap");
 
     rebuild(&bank).await;
     let standing = file.check_table().await.unwrap();

@@ -5,24 +5,27 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    bank::{Bank, Process, SOON},
+    bank::{Bank, SOON},
     history,
     log::{File, Standing},
 };
 
 /// Enough for several pages, after each of which a rebuild looks whether it should stop.
-const SAVERS: usize = 3_000;
+const SAVERS: usize = 4_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_rebuild_is_refused_and_told_who_is_at_it() {
     let bank = Bank::new();
     history::write(&bank, SAVERS).await;
     let mut file = File::open(&bank).await;
-    // Stopped like that, the first one neither gets any further nor renews its lease.
     let rebuild = ["projection", "rebuild", "user_balance", "--lease"];
     let first = bank.start(&[&rebuild[..], &["600"]].concat());
     let begun = begun(&mut file).await;
-    freeze(&first, &mut file).await;
+    // Frozen, it neither gets any further nor renews its lease; the lock sees to it that it has
+    // not ended by then, and does not hold the lock itself.
+    file.run("BEGIN IMMEDIATE").await;
+    first.signal("STOP").await;
+    file.run("ROLLBACK").await;
 
     let second = bank.start(&[&rebuild[..], &["1"]].concat()).end().await;
     let error = String::from_utf8(second.stderr).unwrap();
@@ -83,15 +86,4 @@ async fn begun(file: &mut File) -> Standing {
         }
     };
     timeout(SOON, begun).await.expect("the rebuild begins soon")
-}
-
-/// Stops a process in its tracks, at a moment when it does not hold the store's lock.
-async fn freeze(process: &Process, file: &mut File) {
-    loop {
-        process.signal("STOP").await;
-        if file.can_be_written().await {
-            return;
-        }
-        process.signal("CONT").await;
-    }
 }

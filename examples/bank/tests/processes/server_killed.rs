@@ -13,14 +13,13 @@ use tokio::{task::JoinSet, time::sleep};
 use crate::{
     bank::{Bank, Server},
     client::{Connection, Request},
+    import::Import,
     log::{Booking, Entry, File},
-    traffic::{Book, Client, Done},
+    traffic::{Book, Client, Done, FOUNDER},
 };
 
 const ROUNDS: usize = 32;
 const CLIENTS: usize = 6;
-const ACCOUNTS: usize = 20;
-const USERS: usize = 10;
 /// The server is killed within this time, in milliseconds.
 const LIVES_FOR: usize = 400;
 
@@ -39,15 +38,6 @@ struct Torment {
     killed_imports: usize,
 }
 
-/// A file to import.
-struct Import {
-    path: String,
-    rows: usize,
-    /// What its rows bring about; the others are rejected.
-    bookings: Vec<Booking>,
-    is_done: bool,
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_commands_survive_thirty_kills_and_count_once() {
     let mut torment = Torment::begin().await;
@@ -57,14 +47,40 @@ async fn acknowledged_commands_survive_thirty_kills_and_count_once() {
     torment.finish().await;
 }
 
+/// The checks that the kills are judged by find a command that is lost or carried out twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_and_a_doubled_command_are_noticed() {
+    let mut torment = Torment::begin().await;
+    torment.round(0).await;
+    torment.settle().await.stop().await;
+    torment.each_counts_once().await.unwrap();
+    torment.acknowledged_since(0).await.unwrap();
+
+    torment
+        .file
+        .run(
+            "INSERT INTO events SELECT position + 1, stream, version + 1, type, schema_version, \
+             randomblob(16), recorded_at, correlation_id, causation_id, metadata, tags, payload \
+             FROM events ORDER BY position DESC LIMIT 1",
+        )
+        .await;
+    torment.each_counts_once().await.unwrap_err();
+    torment.file.forget_last_event().await;
+    torment.each_counts_once().await.unwrap();
+
+    torment.file.forget_last_event().await;
+    torment.each_counts_once().await.unwrap_err();
+    torment.acknowledged_since(0).await.unwrap_err();
+}
+
 impl Torment {
     async fn begin() -> Self {
         let bank = Bank::new();
         let mut seed = Seed::printed();
         let book = Arc::new(Mutex::new(Book::default()));
         let server = bank.serve().await;
-        let mut founder = Client::new("account", &mut seed, &book);
-        founder.fund(server.address, ACCOUNTS, USERS).await;
+        let mut founder = Client::new(FOUNDER, &mut seed, &book);
+        founder.fund(server.address).await;
         server.kill().await;
         Self {
             file: File::open(&bank).await,
@@ -97,13 +113,13 @@ impl Torment {
             sleep(Duration::from_millis(u64::try_from(lifetime).unwrap())).await;
             server.kill().await;
         };
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             dying.await;
         } else {
             tokio::join!(dying, self.import_and_kill());
         }
         self.clients = clients.join_all().await;
-        self.check_acknowledged(head).await;
+        self.look(head).await;
     }
 
     /// Begins to import a file, or goes on with it, and kills the import.
@@ -127,44 +143,51 @@ impl Torment {
         }
     }
 
-    /// What was acknowledged is in the log, now that the server is dead, and the table is whole.
-    async fn check_acknowledged(&mut self, head: i64) {
-        let entries: BTreeMap<i64, Booking> = self
-            .file
-            .entries(0)
-            .await
-            .into_iter()
-            .map(|Entry { position, booking }| (position, booking))
-            .collect();
-        let book = self.book.lock().unwrap();
-        for done in &book.done[self.checked..] {
-            let position = done.answer.position();
-            assert_eq!(
-                entries.get(&position),
-                Some(done.booking()),
-                "at {position}"
-            );
-            self.unanswered += usize::from(position <= head);
+    /// What was acknowledged since the last look is in the log, now that the server is dead, and
+    /// the table is whole.
+    async fn look(&mut self, head: i64) {
+        self.acknowledged_since(self.checked).await.unwrap();
+        {
+            let book = self.book.lock().unwrap();
+            let news = book.done[self.checked..].iter();
+            self.unanswered += news.filter(|done| done.answer.position() <= head).count();
+            self.checked = book.done.len();
         }
-        self.checked = book.done.len();
-        drop(book);
         self.file.check_table().await.unwrap();
         self.file.assert_dense().await;
     }
 
-    async fn finish(mut self) {
-        let head = self.file.head().await;
+    /// Whether the log holds what was acknowledged, at the positions that were answered.
+    async fn acknowledged_since(&mut self, checked: usize) -> Result<(), String> {
+        let entries = self.file.entries(0).await.into_iter();
+        let entries: BTreeMap<_, _> = entries.map(|e| (e.position, e.booking)).collect();
+        let book = self.book.lock().unwrap();
+        let is_there = |done: &&Done| entries.get(&done.answer.position()) == Some(done.booking());
+        match book.done[checked..].iter().find(|done| !is_there(done)) {
+            Some(lost) => Err(format!("{lost:?} is lost")),
+            None => Ok(()),
+        }
+    }
+
+    /// Has every command acknowledged, by a server that lives on.
+    async fn settle(&mut self) -> Server {
         let server = self.bank.serve().await;
         for client in &mut self.clients {
             client.finish(server.address).await.unwrap();
         }
+        server
+    }
+
+    async fn finish(mut self) {
+        let head = self.file.head().await;
+        let server = self.settle().await;
         for import in &self.imports {
             let summary = self.bank.json(&["import", &import.path]).await;
             assert_eq!(summary["rows"], import.rows);
         }
-        self.check_acknowledged(head).await;
+        self.look(head).await;
         self.check_imports_are_done().await;
-        self.check_each_counts_once().await;
+        self.each_counts_once().await.unwrap();
         self.check_answers(&server).await;
         server.stop().await;
 
@@ -193,8 +216,8 @@ impl Torment {
         }
     }
 
-    /// The log holds what was acknowledged and what was imported, and nothing else.
-    async fn check_each_counts_once(&mut self) {
+    /// Whether the log holds what was acknowledged and what was imported, and nothing else.
+    async fn each_counts_once(&mut self) -> Result<(), String> {
         let log = self.file.entries(0).await.into_iter();
         let mut log: Vec<_> = log.map(|entry| entry.booking).collect();
         let book = self.book.lock().unwrap();
@@ -203,17 +226,14 @@ impl Torment {
         let mut expected: Vec<_> = imported.chain(ordered).cloned().collect();
         log.sort();
         expected.sort();
-        assert!(log == expected, "{}", first_difference(&log, &expected));
-        let positions: BTreeSet<_> = book
-            .done
-            .iter()
-            .map(|done| done.answer.position())
-            .collect();
-        assert_eq!(
-            positions.len(),
-            book.done.len(),
-            "two commands share an event"
-        );
+        if log != expected {
+            return Err(first_difference(&log, &expected));
+        }
+        let positions = book.done.iter().map(|done| done.answer.position());
+        match positions.collect::<BTreeSet<_>>().len() == book.done.len() {
+            true => Ok(()),
+            false => Err("two commands share an event".to_owned()),
+        }
     }
 
     /// The server answers repeated commands as the first time, and reads as the log has it.
@@ -295,82 +315,4 @@ fn first_difference(log: &[Booking], expected: &[Booking]) -> String {
     let differing = pairs.find(|(logged, expected)| logged != expected);
     let (logged, wanted) = (log.len(), expected.len());
     format!("{logged} events instead of {wanted}; the first that differ: {differing:?}")
-}
-
-impl Import {
-    /// Rows over accounts of its own, and deposits to those that the clients use.
-    fn write(bank: &Bank, number: usize, seed: &mut Seed) -> Self {
-        let mut import = Self {
-            path: String::new(),
-            rows: 0,
-            bookings: Vec::new(),
-            is_done: false,
-        };
-        let mut csv = "time,type,account,owner,counterparty,amount\n".to_owned();
-        for own in 0..5 {
-            import.open(
-                &mut csv,
-                &format!("import-{number}-{own}"),
-                seed.below(USERS),
-            );
-        }
-        for _ in 0..400 {
-            let own = format!("import-{number}-{}", seed.below(5));
-            let owner = import.owner(&own);
-            // Few different rows, so that equal ones are common.
-            let amount = 1 + i64::try_from(seed.below(3)).unwrap();
-            match seed.below(10) {
-                0 => import.row(&mut csv, "withdraw", &own, 1_000_000_000_000_000),
-                1 => {
-                    let shared = seed.below(ACCOUNTS);
-                    let account = format!("account-{shared}");
-                    import.row(&mut csv, "deposit", &account, amount);
-                    import.booked(
-                        "deposited",
-                        &account,
-                        &format!("user-{}", shared % USERS),
-                        amount,
-                    );
-                }
-                _ => {
-                    import.row(&mut csv, "deposit", &own, amount);
-                    import.booked("deposited", &own, &owner, amount);
-                }
-            }
-        }
-        import.path = bank.write(&format!("import-{number}.csv"), &csv);
-        import
-    }
-
-    fn open(&mut self, csv: &mut String, account: &str, user: usize) {
-        let owner = format!("user-{user}");
-        csv.push_str(&format!("2026-03-01T09:00:00Z,open,{account},{owner},,\n"));
-        self.rows += 1;
-        self.booked("opened", account, &owner, 0);
-    }
-
-    fn row(&mut self, csv: &mut String, kind: &str, account: &str, amount: i64) {
-        csv.push_str(&format!(
-            "2026-03-01T09:00:00Z,{kind},{account},,,{amount}\n"
-        ));
-        self.rows += 1;
-    }
-
-    fn booked(&mut self, what: &str, account: &str, owner: &str, amount: i64) {
-        self.bookings.push(Booking {
-            account: account.to_owned(),
-            what: what.to_owned(),
-            owner: owner.to_owned(),
-            amount,
-        });
-    }
-
-    fn owner(&self, account: &str) -> String {
-        let mut bookings = self.bookings.iter();
-        bookings
-            .find(|booking| booking.account == account)
-            .unwrap()
-            .owner
-            .clone()
-    }
 }

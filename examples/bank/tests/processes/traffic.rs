@@ -17,6 +17,18 @@ use crate::{
 /// So much is on an account that no withdrawal is ever refused.
 const FUNDS: i64 = 1_000_000_000;
 
+/// Who opens the funded accounts, `founder-0` and so on.
+pub(crate) const FOUNDER: &str = "founder";
+/// How many funded accounts there are.
+pub(crate) const ACCOUNTS: usize = 20;
+/// How many users own them.
+pub(crate) const USERS: usize = 10;
+
+/// Who owns a funded account.
+pub(crate) fn owner(account: usize) -> String {
+    format!("user-{}", account % USERS)
+}
+
 /// A command and its idempotency key.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
@@ -106,15 +118,10 @@ impl Client {
         }
     }
 
-    /// Opens funded accounts, over some users.
-    pub(crate) async fn fund(&mut self, address: SocketAddr, accounts: usize, users: usize) {
-        let accounts: Vec<_> = (0..accounts)
-            .map(|number| {
-                (
-                    format!("{}-{number}", self.name),
-                    format!("user-{}", number % users),
-                )
-            })
+    /// Opens the funded accounts.
+    pub(crate) async fn fund(&mut self, address: SocketAddr) {
+        let accounts: Vec<_> = (0..ACCOUNTS)
+            .map(|number| (format!("{}-{number}", self.name), owner(number)))
             .collect();
         for (account, owner) in &accounts {
             self.order(account, "opened", owner, 0);
