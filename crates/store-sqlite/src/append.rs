@@ -243,7 +243,7 @@ impl<'a> Batch<'a> {
         insert::events(self.conn, first.position - 1, new)
             .await
             .map_err(|error| {
-                if is_unique_violation(&error) && self.care == Care::Trusting {
+                if is_unique_violation(&error) {
                     Undone::IdTaken
                 } else {
                     Undone::Store(failed(DOING)(error))

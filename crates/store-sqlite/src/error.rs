@@ -24,7 +24,11 @@ pub(crate) fn kind_of(error: &sqlx::Error) -> StoreErrorKind {
 
 /// The meaning of a (possibly extended) result code: <https://www.sqlite.org/rescode.html>.
 fn kind_of_code(code: u32) -> StoreErrorKind {
-    // The upper bytes of an extended code only refine what the lowest one says.
+    // IOERR_SHMSIZE: the shared memory file, of a fixed and small size, found no space.
+    if code == 4874 {
+        return StoreErrorKind::StorageFull;
+    }
+    // Otherwise the upper bytes of an extended code only refine what the lowest one says.
     match code & 0xff {
         5 | 6 => StoreErrorKind::Busy,                   // BUSY, LOCKED
         8 => StoreErrorKind::ReadOnly,                   // READONLY
@@ -60,6 +64,7 @@ mod tests {
             (1032, StoreErrorKind::ReadOnly), // READONLY_DBMOVED
             (1544, StoreErrorKind::ReadOnly), // READONLY_DIRECTORY
             (13, StoreErrorKind::StorageFull),
+            (4874, StoreErrorKind::StorageFull), // IOERR_SHMSIZE
             (14, StoreErrorKind::NotFound),
             (526, StoreErrorKind::NotFound), // CANTOPEN_ISDIR
             (11, StoreErrorKind::Corrupt),

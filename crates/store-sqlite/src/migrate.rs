@@ -58,6 +58,10 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreErro
     {
         run(conn, migration).await?;
     }
+    sqlx::query(sql::CHECK_WRITABLE)
+        .execute(conn)
+        .await
+        .map_err(failed("write to the file"))?;
     Ok(())
 }
 

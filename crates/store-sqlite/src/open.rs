@@ -42,7 +42,7 @@ pub(crate) async fn open(file: &Path, options: &SqliteOptions) -> Result<Opened,
     };
     let conn = prepared(&connector)
         .await
-        .map_err(|error| with_advice(error, &doing))?;
+        .map_err(|error| with_advice(error, file, &doing))?;
     let reading = connector
         .options
         .clone()
@@ -180,8 +180,15 @@ fn is_recent(release: &str) -> bool {
 }
 
 /// Says which file it was, and for the commonest failures what to do.
-fn with_advice(error: StoreError, doing: &str) -> StoreError {
-    let advice = match error.kind() {
+fn with_advice(error: StoreError, file: &Path, doing: &str) -> StoreError {
+    let kind = match error.kind() {
+        // What SQLite could not do is create this file, or those it needs beside it.
+        StoreErrorKind::NotFound if !file.exists() || std::fs::File::open(file).is_ok() => {
+            StoreErrorKind::ReadOnly
+        }
+        kind => kind,
+    };
+    let advice = match kind {
         StoreErrorKind::ReadOnly => {
             "the file or its directory can't be written, and a store must be able to write both: \
              make them writable, or work on a copy"
@@ -204,7 +211,7 @@ fn with_advice(error: StoreError, doing: &str) -> StoreError {
         "" => cause,
         advice => format!("{advice} ({cause})"),
     };
-    StoreError::new(error.kind(), doing).caused_by(cause)
+    StoreError::new(kind, doing).caused_by(cause)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ macro_rules! statements {
 }
 
 statements! {
+    CHECK_WRITABLE = "check_writable";
     CREATE_MIGRATIONS = "create_migrations";
     EVENT_ID = "event_id";
     FIND_APPENDS = "find_appends";

@@ -70,10 +70,11 @@ pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Ou
     let ready = ready.map_err(|undone| match undone {
         Undone::Refused(error) => Failed::Refused(error),
         Undone::Store(error) => Failed::Store(error),
-        Undone::IdTaken => Failed::Store(
-            StoreError::new(StoreErrorKind::Corrupt, DOING)
-                .caused_by("an event id is in the index of ids but not in the log"),
-        ),
+        Undone::IdTaken => {
+            Failed::Store(StoreError::new(StoreErrorKind::Corrupt, DOING).caused_by(
+                "the file is damaged: its indexes do not agree with its tables; restore a backup",
+            ))
+        }
     })?;
     if !ready.wrote {
         writer.roll_back().await;
