@@ -20,6 +20,7 @@ mod prng;
 mod recorder;
 mod recording;
 mod runner;
+mod shim;
 mod store;
 mod tally;
 mod workload;

@@ -2,9 +2,10 @@
 
 use std::env;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+
+use crate::shim;
 
 /// The source travels inside the test binary, which therefore does not depend
 /// on the directory it is started from.
@@ -27,7 +28,7 @@ pub(crate) fn record(
     directory_variable: &str,
     variables: &[(&str, String)],
 ) -> Result<Recorded, String> {
-    let library = compile(scratch)?;
+    let library = shim::compile(scratch, "recorder", SOURCE)?;
     let recorded = Recorded {
         file: scratch.join("recording"),
         directory: scratch.join("store"),
@@ -46,39 +47,6 @@ pub(crate) fn record(
     let output = command
         .output()
         .map_err(|e| format!("cannot start the workload: {e}"))?;
-    expect_success("the workload process", &output)?;
+    shim::expect_success("the workload process", &output)?;
     Ok(recorded)
-}
-
-/// Compiles the shim. A C compiler is no extra demand: bundled `SQLite` could
-/// not have been built without one on this machine.
-fn compile(scratch: &Path) -> Result<PathBuf, String> {
-    let source = scratch.join("recorder.c");
-    let library = scratch.join("recorder.so");
-    fs::write(&source, SOURCE).map_err(|e| format!("{}: {e}", source.display()))?;
-    let output = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-pthread", "-o"])
-        .args([&library, &source])
-        .output()
-        .map_err(|e| match e.kind() {
-            ErrorKind::NotFound => String::from(
-                "the crash tests need a C compiler named cc: install one (Debian and Ubuntu: \
-                 apt install gcc libc6-dev; Fedora: dnf install gcc)",
-            ),
-            _ => format!("cannot start cc: {e}"),
-        })?;
-    expect_success("the C compiler", &output)?;
-    Ok(library)
-}
-
-fn expect_success(what: &str, output: &Output) -> Result<(), String> {
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!(
-        "{what} failed ({})\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    ))
 }
