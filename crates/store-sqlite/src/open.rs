@@ -56,7 +56,10 @@ pub(crate) async fn open(file: &Path, options: &SqliteOptions) -> Result<Opened,
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_lazy_with(reading);
+        // One reader is there from the start: on a disk that is full later, none could be added.
+        .connect_with(reading)
+        .await
+        .map_err(|error| with_advice(failed("connect a reader")(error), &doing))?;
     Ok(Opened {
         connector,
         conn,
