@@ -1,4 +1,5 @@
-//! A store whose commits fail now and then, also after they were done.
+//! A store whose commits fail now and then, also after they were done, and whose pages differ in
+//! size.
 
 use std::{
     any::Any,
@@ -51,10 +52,15 @@ impl EventStore for Unsteady {
     }
 
     async fn read_log(&self, read: LogRead) -> Stored<LogPage> {
-        if self.reads.fetch_add(1, Ordering::Relaxed) % 5 == 4 {
-            return Err(unreachable_now());
+        match self.reads.fetch_add(1, Ordering::Relaxed) % 5 {
+            4 => Err(unreachable_now()),
+            // As a store answers whose events are large.
+            1 | 2 => {
+                let limit = read.limit.min(3);
+                self.store.read_log(LogRead { limit, ..read }).await
+            }
+            _ => self.store.read_log(read).await,
         }
-        self.store.read_log(read).await
     }
 
     async fn head(&self) -> Stored<Position> {
