@@ -154,7 +154,10 @@ fn a_file_that_is_no_store_is_left_alone() {
 fn a_missing_import_file_makes_no_store() {
     let bank = Bank::new();
     let error = bank.fails(&["import", "nowhere.csv"]);
-    assert!(error.contains("failed to read `nowhere.csv`"), "{error}");
+    assert!(
+        error.contains("failed to read the transaction file `nowhere.csv`"),
+        "{error}"
+    );
     assert!(!bank.path().join("bank.db").exists());
 }
 

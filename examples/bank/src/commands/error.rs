@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BankError {
-    /// The store can't be opened.
+    /// The URL is of no store.
     #[error("failed to open the store")]
     Open(#[source] OpenError),
     /// There is no store to look at.
@@ -46,7 +46,7 @@ pub enum BankError {
     #[error("failed to serve HTTP")]
     Serve(#[source] io::Error),
     /// The file to import can't be read.
-    #[error("failed to read `{}`", path.display())]
+    #[error("failed to read the transaction file `{}`", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -139,14 +139,21 @@ impl BankError {
             Self::Operator(error) => error.report(),
             // Not an error: what the operator asked for has happened.
             error @ Self::ImportInterrupted { .. } => cli::print_line(&error.to_string()),
-            error => cli::report(error, error.store_error().and_then(cli::advice)),
+            error => cli::report(error, error.advice()),
+        }
+    }
+
+    /// What an operator can do about it, where the error itself does not say so.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Read { .. } => Some("check the path, and that this user may read the file"),
+            error => error.store_error().and_then(cli::advice),
         }
     }
 
     fn store_error(&self) -> Option<&StoreError> {
         match self {
-            Self::Open(OpenError::Store(error))
-            | Self::Start(StartError::Store(error))
+            Self::Start(StartError::Store(error))
             | Self::ReadModel(ReadError::Store(error))
             | Self::CaughtUp(CaughtUpError::Store(error))
             | Self::Load(LoadError::Store(error))

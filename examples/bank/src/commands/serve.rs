@@ -12,8 +12,13 @@ use crate::http;
 #[derive(Args, Clone, Debug)]
 pub(super) struct ServeArgs {
     /// Where to listen; port 0 takes any free port
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    let said = "it must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080";
+    text.parse().map_err(|_| said)
 }
 
 pub(super) async fn run(args: ServeArgs, url: &str) -> Result<(), BankError> {

@@ -1,6 +1,6 @@
 //! What the bank consists of.
 
-use annals::{Annals, Builder};
+use annals::{Annals, Builder, OpenError};
 
 use super::error::BankError;
 use crate::domain::{Account, UserBalance};
@@ -10,7 +10,11 @@ const SNAPSHOT_EVERY: u64 = 1_000;
 
 /// The bank on the store at a URL, ready to start.
 pub(super) async fn bank(url: &str) -> Result<Builder, BankError> {
-    let builder = Annals::open(url).await.map_err(BankError::Open)?;
+    let builder = Annals::open(url).await.map_err(|error| match error {
+        // It says which store it is, so there is nothing to add.
+        OpenError::Store(error) => BankError::Store(error),
+        error => BankError::Open(error),
+    })?;
     Ok(builder
         .projection::<UserBalance>()
         .snapshots::<Account>(SNAPSHOT_EVERY, 1))

@@ -9,4 +9,5 @@ mod currency;
 mod idempotency;
 mod operations;
 mod server;
+mod stalled;
 mod users;

@@ -49,6 +49,11 @@ impl Bank {
         let url = format!("sqlite://{}", directory.path().join("bank.db").display());
         let builder = Annals::open(&url).await.unwrap();
         let app = builder.projection::<UserBalance>().start().await.unwrap();
+        Self::serve(directory, app, limits).await
+    }
+
+    /// Serves an application whose store is in the directory.
+    pub(crate) async fn serve(directory: TempDir, app: App, limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
