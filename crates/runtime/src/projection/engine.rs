@@ -103,7 +103,7 @@ impl Projections {
     ) -> InlineWatch {
         InlineWatch {
             store: Arc::clone(&self.store),
-            projection: factory.spec().name.clone(),
+            factory: Arc::clone(factory),
             status,
             stop: self.stop.subscribe(),
             poll: self.options.poll,

@@ -44,6 +44,22 @@ async fn an_inline_read_model_never_lags() {
 }
 
 #[tokio::test]
+async fn an_inline_read_model_takes_in_what_others_appended_without_it() {
+    let store = bank::store();
+    let builder = Builder::new(Arc::clone(&store) as _).inline_projection::<Balance>();
+    let app = builder.start().await.unwrap();
+    let set = |state| store.set_state("balance", state, chrono::Utc::now());
+    // As long as it is paused, appends do without it, as those of other programs do.
+    set(ProjectionState::Paused).await.unwrap();
+    let position = bank::deposit(&store, "alice", 5).await;
+    set(ProjectionState::Running).await.unwrap();
+    app.caught_up_within::<Balance>(position, SOON)
+        .await
+        .unwrap();
+    assert_eq!(bank::balances(&app).await["alice"], (5, 1));
+}
+
+#[tokio::test]
 async fn a_projection_that_is_far_behind_catches_up() {
     const EVENTS: usize = 30_000;
     let store = bank::store();
