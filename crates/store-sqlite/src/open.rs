@@ -59,7 +59,7 @@ pub(crate) async fn open(file: &Path, options: &SqliteOptions) -> Result<Opened,
         // One reader is there from the start: on a disk that is full later, none could be added.
         .connect_with(reading)
         .await
-        .map_err(|error| with_advice(failed("connect a reader")(error), &doing))?;
+        .map_err(|error| with_advice(failed("connect a reader")(error), file, &doing))?;
     Ok(Opened {
         connector,
         conn,
