@@ -19,8 +19,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// A request to send, once or again.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    pub(crate) head: String,
-    pub(crate) body: String,
+    head: String,
+    body: String,
 }
 
 impl Request {
@@ -63,16 +63,15 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// `location`, `etag` and `log-position`.
     headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    body: String,
 }
 
 impl Answer {
     /// The body of a success.
     #[track_caller]
     pub(crate) fn ok(&self, status: u16) -> Value {
-        let body = String::from_utf8_lossy(&self.body);
-        assert_eq!(self.status, status, "{body}");
-        serde_json::from_str(&body).unwrap()
+        assert_eq!(self.status, status, "{}", self.body);
+        serde_json::from_str(&self.body).unwrap()
     }
 
     /// The position of the event that a command brought about.
@@ -146,7 +145,7 @@ impl Connection {
         Ok(Answer {
             status,
             headers,
-            body,
+            body: String::from_utf8(body).unwrap(),
         })
     }
 
