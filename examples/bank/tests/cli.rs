@@ -468,3 +468,21 @@ fn an_import_opens_all_accounts_of_one_user() {
         (&json!(300), &json!({}))
     );
 }
+
+#[test]
+fn a_demo_in_memory_proposes_nothing_that_is_gone() {
+    let small = ["demo", "--transactions", "10", "--accounts", "1"];
+    let story = Bank::new().ok(&[&small[..], &["--store", "memory:"]].concat());
+    assert!(story.contains("`memory:` is gone"), "{story}");
+    assert!(!story.contains("sqlite3"), "{story}");
+}
+
+#[test]
+fn a_store_whose_path_has_spaces_is_found() {
+    let bank = Bank::new();
+    for url in ["sqlite://my%20bank.db", "sqlite://my bank.db"] {
+        bank.ok(&["store", "migrate", "--store", url]);
+        bank.ok(&["store", "stats", "--store", url]);
+    }
+    assert!(bank.path().join("my bank.db").exists());
+}

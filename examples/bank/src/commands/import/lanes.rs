@@ -8,11 +8,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{
-    apply::{Applier, Tally},
-    owners::Owners,
-    row::Row,
-};
+use super::{apply::Applier, owners::Owners, row::Row, tally::Tally};
 use crate::commands::error::BankError;
 
 /// How many rows are on their way at a time: enough to fill the store's group commits.

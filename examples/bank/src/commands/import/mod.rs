@@ -7,6 +7,7 @@
 //! | `row` | a line as a command |
 //! | `chain` | the command ids that make a repeated import harmless |
 //! | `apply` | carrying a row out, and remembering what was rejected |
+//! | `tally` | what came of it all |
 //! | `owners` | openings of one user's accounts, one at a time |
 //! | `lanes` | accounts side by side, each in the order of the file |
 
@@ -17,6 +18,7 @@ mod lanes;
 mod lines;
 mod owners;
 mod row;
+mod tally;
 
 use std::{
     fs::File,
@@ -37,9 +39,9 @@ pub use row::Malformed;
 
 use super::{error::BankError, wiring};
 use crate::domain::UserBalance;
-use apply::Tally;
 use lanes::Lanes;
 use row::Rows;
+use tally::Tally;
 
 /// How long the read model may take to catch up with what was imported.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
