@@ -37,7 +37,7 @@ fn kind_of_code(code: u32) -> StoreErrorKind {
         11 | 26 => StoreErrorKind::Corrupt,              // CORRUPT, NOTADB
         13 => StoreErrorKind::StorageFull,               // FULL
         14 => StoreErrorKind::NotFound,                  // CANTOPEN
-        18 | 20 | 25 => StoreErrorKind::Invalid,         // TOOBIG, MISMATCH, RANGE
+        18..=20 | 25 => StoreErrorKind::Invalid,         // TOOBIG, CONSTRAINT, MISMATCH, RANGE
         _ => StoreErrorKind::Other,
     }
 }
@@ -71,7 +71,7 @@ mod tests {
             (267, StoreErrorKind::Corrupt), // CORRUPT_VTAB
             (26, StoreErrorKind::Corrupt),
             (778, StoreErrorKind::Unavailable), // IOERR_WRITE
-            (2067, StoreErrorKind::Other),      // CONSTRAINT_UNIQUE
+            (2067, StoreErrorKind::Invalid),    // CONSTRAINT_UNIQUE
             (1, StoreErrorKind::Other),
         ];
         for (code, kind) in cases {

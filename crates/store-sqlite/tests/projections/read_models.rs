@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use annals_core::{
-    Changes, Checkpoint, Column, ColumnType, Commit, Fence, FoldError, InlineProjection, Position,
-    ProjectionSpec, ProjectionState, RebuildRecord, Row, RowAccess, StoreError, StoreErrorKind,
-    StoredEvent, SwapRequest, Swapped, TableSpec, Target, Value,
+    Changes, Checkpoint, Column, ColumnType, Commit, CommitError, Fence, FoldError,
+    InlineProjection, Position, ProjectionSpec, ProjectionState, RebuildRecord, Row, RowAccess,
+    StoreError, StoreErrorKind, StoredEvent, SwapRequest, Swapped, TableSpec, Target, Value,
 };
 use async_trait::async_trait;
 use sqlx::Row as _;
@@ -249,7 +249,12 @@ async fn a_value_of_the_wrong_type_is_refused() {
         Value::Text("many".to_owned()),
     ];
     let step = commit(Target::Live, OLD, fence, vec![wrong]);
-    bank.store.commit(step).await.unwrap_err();
+    let refused = bank.store.commit(step).await.unwrap_err();
+    // Of this kind the engine stops; others it would try again and again.
+    let CommitError::Store(error) = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Invalid);
     let short = vec![Value::Text("bob".to_owned())];
     let step = commit(Target::Live, OLD, fence, vec![short]);
     bank.store.commit(step).await.unwrap_err();

@@ -70,6 +70,21 @@ pub async fn missed_events_that_cannot_be_folded_are_the_answer_of_the_installat
     }
 }
 
+pub async fn events_appended_without_an_inline_projection_are_folded_before_the_next(
+    subject: Subject,
+) {
+    let store = &*subject.store;
+    install(store).await.unwrap();
+    store.append(any("thing-1", 1)).await.unwrap();
+    let set = |state| store.set_state("counts", state, now());
+    set(ProjectionState::Paused).await.unwrap();
+    store.append(any("thing-1", 1_300)).await.unwrap();
+    store.append(any("thing-2", 2)).await.unwrap();
+    set(ProjectionState::Running).await.unwrap();
+    store.append(any("thing-2", 1)).await.unwrap();
+    assert_tallied(store).await;
+}
+
 pub async fn an_inline_refusal_rejects_its_append_and_leaves_nothing(subject: Subject) {
     let store = &*subject.store;
     install(store).await.unwrap();
