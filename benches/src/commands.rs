@@ -17,7 +17,7 @@ use crate::{
     Extent, Outcome,
     account::{Account, AccountCommand, AccountEvent, AccountId, UserBalance, owner},
     fill, hand_written,
-    measure::{median, per_second, quantile, ratio},
+    measure::{median, per_second, processor_seconds, quantile, ratio},
     report::{Bound, Contestant, Section, Target},
 };
 
@@ -79,6 +79,8 @@ struct Entrant {
     rates: Vec<f64>,
     p50: Vec<f64>,
     p99: Vec<f64>,
+    /// Processor time a command, in microseconds.
+    processor: Vec<f64>,
 }
 
 impl Entrant {
@@ -90,6 +92,7 @@ impl Entrant {
             rates: Vec::new(),
             p50: Vec::new(),
             p99: Vec::new(),
+            processor: Vec::new(),
         }
     }
 
@@ -99,6 +102,7 @@ impl Entrant {
 
     async fn round(&mut self, length: Duration) -> Outcome<()> {
         let started = Instant::now();
+        let processor_before = processor_seconds();
         let callers: Vec<_> = (0..self.callers)
             .map(|caller| tokio::spawn(call(self.way.clone(), caller, started + length)))
             .collect();
@@ -108,14 +112,18 @@ impl Entrant {
         }
         let count = u64::try_from(latencies.len())?;
         self.rates.push(per_second(count, started.elapsed()));
+        let processor = processor_seconds() - processor_before;
+        self.processor
+            .push(processor * 1e6 / latencies.len().max(1) as f64);
         self.p50.push(quantile(&latencies, 0.5));
         self.p99.push(quantile(&latencies, 0.99));
         Ok(())
     }
 
     fn contestant(&self) -> Contestant {
-        let (p50, p99) = (median(&self.p50), median(&self.p99));
-        let notes = format!("p50 {p50:.1} ms, p99 {p99:.1} ms");
+        let [p50, p99, processor] = [&self.p50, &self.p99, &self.processor].map(|all| median(all));
+        let notes =
+            format!("p50 {p50:.1} ms, p99 {p99:.1} ms, {processor:.0} µs of processor each");
         Contestant::new(&self.name, self.rates.clone(), notes)
     }
 }
@@ -146,6 +154,7 @@ pub(crate) async fn measure(dir: &Path, extent: &Extent) -> Outcome<Section> {
         entrant.rates.clear();
         entrant.p50.clear();
         entrant.p99.clear();
+        entrant.processor.clear();
     }
     for _ in 0..extent.rounds {
         for entrant in &mut entrants {
