@@ -65,8 +65,9 @@ impl Builder {
     /// Keeps a snapshot of every `A` each time it has had another `every` events.
     ///
     /// Snapshots only save time: a missing, unreadable or outdated one means that the stream is
-    /// read from its beginning. Raise `version` when the state changes its meaning without
-    /// changing its fields; added, removed and renamed fields are noticed without.
+    /// read from its beginning. Fields that are added to, removed from or renamed in the state's
+    /// default value are noticed. Raise `version` for every other change: of meaning, and of types
+    /// that the default value does not show, as those within an `Option` or a collection.
     pub fn snapshots<A>(mut self, every: u64, version: u32) -> Self
     where
         A: Aggregate + Serialize + DeserializeOwned,
