@@ -18,7 +18,7 @@ pub(crate) fn file_of(location: &str) -> Result<PathBuf, StoreError> {
             if !parameters.is_empty() {
                 return Err(invalid(
                     location,
-                    "a store takes no URL parameters; use `SqliteOptions`, and %3F for a `?` in the path",
+                    "a store takes no URL parameters; write %3F for a `?` in the path",
                 ));
             }
             decoded(path).ok_or_else(|| invalid(location, "its path is not UTF-8"))?
@@ -37,7 +37,7 @@ pub(crate) fn file_of(location: &str) -> Result<PathBuf, StoreError> {
     if path == ":memory:" {
         return Err(invalid(
             location,
-            "this store needs a file; for a store in memory use the in-memory store",
+            "this store needs a file; for a store in memory write `memory:`",
         ));
     }
     Ok(PathBuf::from(path))

@@ -52,6 +52,9 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreErro
             )),
         );
     }
+    if newest == 0 {
+        refuse_strangers(conn).await?;
+    }
     for migration in MIGRATIONS
         .iter()
         .filter(|migration| migration.version > newest)
@@ -63,6 +66,20 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreErro
         .await
         .map_err(failed("write to the file"))?;
     Ok(())
+}
+
+/// A file of another application may well have a table of one of our names: it stays as it is.
+async fn refuse_strangers(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+    let names: Option<String> = sqlx::query(sql::TAKEN_NAMES)
+        .fetch_one(conn)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(failed(DOING))?;
+    names.map_or(Ok(()), |names| {
+        Err(StoreError::new(StoreErrorKind::Invalid, DOING).caused_by(format!(
+            "the file belongs to another application: it already has {names}; name a file of its own"
+        )))
+    })
 }
 
 async fn run(conn: &mut SqliteConnection, migration: &Migration) -> Result<(), StoreError> {

@@ -27,6 +27,7 @@ statements! {
     SAVE_SNAPSHOT = "save_snapshot";
     SNAPSHOT = "snapshot";
     STREAM_VERSION = "stream_version";
+    TAKEN_NAMES = "taken_names";
     VERSION_AT = "version_at";
 }
 

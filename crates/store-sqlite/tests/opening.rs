@@ -114,6 +114,31 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn another_application_s_file_is_refused_and_left_alone() {
+    let directory = directory();
+    let file = directory.path().join("store.db");
+    std::fs::File::create(&file).unwrap();
+    let mut conn = plain(&file).await;
+    sqlx::query("CREATE TABLE events (party TEXT)")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    conn.close().await.unwrap();
+    let (kind, message) = refused(&file).await;
+    assert_eq!(kind, StoreErrorKind::Invalid);
+    assert!(
+        message.contains("belongs to another application: it already has table events"),
+        "{message}"
+    );
+    let mut conn = plain(&file).await;
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(tables, 1);
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {
     let directory = directory();
     let file = directory.path().join("store.db");
