@@ -59,7 +59,11 @@ impl Projections {
         following: bool,
     ) -> Result<Self, StartError> {
         for factory in &factories {
-            store.register(factory.spec(), clock.now()).await?;
+            // A tool of a newer release must not tell the running one that its rows are outdated.
+            let known = !following && store.projection(&factory.spec().name).await?.is_some();
+            if !known {
+                store.register(factory.spec(), clock.now()).await?;
+            }
         }
         for factory in factories.iter().filter(|factory| factory.spec().inline) {
             factory.install_inline(&store).await?;

@@ -310,6 +310,20 @@ async fn an_outdated_projection_stands_still_until_it_is_rebuilt() {
     assert_eq!(bank::balances(&app).await["alice"], (2, 2));
 }
 
+#[tokio::test]
+async fn a_tool_of_the_next_release_leaves_the_running_projection_alone() {
+    let store = bank::store();
+    let app = bank::start::<Balance>(&store).await;
+    let before = store.projection("balance").await.unwrap();
+
+    let tool = Builder::new(store.clone()).projection::<next_release::Balance>();
+    tool.connect().await.unwrap();
+
+    assert_eq!(store.projection("balance").await.unwrap(), before);
+    let head = bank::deposit(&store, "alice", 1).await;
+    app.caught_up_within::<Balance>(head, SOON).await.unwrap();
+}
+
 /// What the code of [`Balance`] may look like in the next release.
 mod next_release {
     use annals_core::{Position, Projection, ProjectionError, ReadModel, Recorded};
