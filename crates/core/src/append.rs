@@ -75,6 +75,9 @@ pub struct StreamWrite {
 ///
 /// A decision made from a query's result up to a position stays valid as long as nothing that
 /// matches came since (<https://dcb.events>).
+///
+/// Tags are indexed. A condition without any looks through every event after `after`, so keep that
+/// position recent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// What must not have happened.

@@ -1,6 +1,6 @@
 //! Putting a SQL projection's rebuilt tables in the live ones' place.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use annals_core::{Differences, RebuildError, RowDifference, StoreError, SwapRequest, Swapped};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
@@ -10,9 +10,13 @@ use crate::{
     SqliteStore,
     error::failed,
     projections::{inline::Installed, rebuild, record, swap, tables},
+    transaction::begin,
 };
 
 const DOING: &str = "swap rebuilt tables in";
+
+/// How long the swap waits for other writers.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Swaps the tables in one transaction of the store, then removes the shadow file.
 ///
@@ -24,10 +28,11 @@ pub(super) async fn swap<P: SqlProjection>(
     request: &SwapRequest,
     fold: Arc<SqlFold<P>>,
 ) -> Result<Swapped, RebuildError> {
-    let options = shadow::writable(store);
+    // The wait for the lock is in `begin`, since SQLite's own loses against a busy writer.
+    let options = shadow::writable(store).busy_timeout(Duration::from_millis(5));
     let mut conn = options.connect().await.map_err(failed(DOING))?;
     shadow::attach(&mut conn, &shadow::read_only(path)?, statements::SHADOW).await?;
-    shadow::control(&mut conn, "BEGIN IMMEDIATE").await?;
+    begin(&mut conn, PATIENCE).await.map_err(failed(DOING))?;
     let fold: Installed = fold;
     // An error drops the connection, which rolls back.
     let swapped = exchange::<P>(&mut conn, request, &fold).await?;
