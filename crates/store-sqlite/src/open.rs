@@ -83,6 +83,10 @@ fn connect_options(file: &Path, options: &SqliteOptions) -> SqliteConnectOptions
         // of batches of 64.
         .pragma("wal_autocheckpoint", "10000")
         .pragma("cache_size", "-64000")
+        // Statements of many rows keep a journal each, from which to undo the statement alone.
+        // Measured: in memory instead of in a temporary file it spares a quarter of an append's
+        // processor time.
+        .pragma("temp_store", "memory")
         .optimize_on_close(false, None)
         .disable_statement_logging()
 }

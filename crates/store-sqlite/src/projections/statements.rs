@@ -166,21 +166,33 @@ pub(crate) fn scan(table: &TableSpec, target: Target, after: bool) -> String {
 }
 
 /// The keys of the rows in which the two tables differ; `tail` goes on from there.
+///
+/// Joins on the key step through both tables; a set operation would hold one of them in memory.
 pub(crate) fn differing_keys(table: &TableSpec, select: &str, tail: &str) -> String {
-    let keys = list(table.key_columns());
-    let columns = list(table.columns.iter());
-    let live = target_table(table, Target::Live);
-    let rebuilt = target_table(table, Target::Rebuild);
-    let only_in = |one: &str, other: &str| {
-        format!(
-            "SELECT {keys} FROM (SELECT {columns} FROM {one} EXCEPT SELECT {columns} FROM {other})"
-        )
-    };
+    let live = format!("{} AS live", target_table(table, Target::Live));
+    let rebuilt = format!("{} AS rebuilt", target_table(table, Target::Rebuild));
+    let keys = |side: &str| columns_of(side, table.key_columns());
+    let [live_columns, rebuilt_columns] =
+        ["live", "rebuilt"].map(|side| columns_of(side, table.columns.iter()));
+    let same_key = format!("({}) = ({})", keys("live"), keys("rebuilt"));
+    // A row that the other table lacks is all NULL, and so differs in its key at least.
+    let differ = format!("({live_columns}) IS NOT ({rebuilt_columns})");
+    let only_rebuilt = format!("({}) IS NOT ({})", keys("live"), keys("rebuilt"));
     format!(
-        "SELECT {select} FROM ({} UNION {}) {tail}",
-        only_in(&live, &rebuilt),
-        only_in(&rebuilt, &live)
+        "SELECT {select} FROM (\
+         SELECT {} FROM {live} LEFT JOIN {rebuilt} ON {same_key} WHERE {differ} \
+         UNION ALL \
+         SELECT {} FROM {rebuilt} LEFT JOIN {live} ON {same_key} WHERE {only_rebuilt}) {tail}",
+        keys("live"),
+        keys("rebuilt"),
     )
+}
+
+fn columns_of(side: &str, columns: impl Iterator<Item = &'static Column>) -> String {
+    let names: Vec<_> = columns
+        .map(|column| format!("{side}.{}", quoted(column.name)))
+        .collect();
+    names.join(", ")
 }
 
 /// How many keys differ.
