@@ -12,6 +12,7 @@ use crate::{
     append::{self, Outcomes},
     error::failed,
     projections::inline::Installed,
+    sql,
     tail::Tail,
     transaction::{self, Connector},
 };
@@ -170,13 +171,23 @@ impl Writer {
 
     /// Begins a write transaction, on a new connection if the last one was given up.
     pub(super) async fn begin(&mut self, doing: &str) -> Result<&mut SqliteConnection, StoreError> {
-        let mut conn = match self.conn.take() {
+        let known = self.conn.take();
+        let fresh = known.is_none();
+        let mut conn = match known {
             Some(conn) => conn,
             None => self.connector.connect().await.map_err(failed(doing))?,
         };
         transaction::begin(&mut conn, self.connector.busy_timeout)
             .await
             .map_err(failed(doing))?;
+        if fresh {
+            // SQLite connects even if it can't write, and then never can: such a connection is
+            // not kept, so that the next one is made when the disk may be well again.
+            sqlx::query(sql::CHECK_WRITABLE)
+                .execute(&mut conn)
+                .await
+                .map_err(failed(doing))?;
+        }
         Ok(self.conn.insert(conn))
     }
 

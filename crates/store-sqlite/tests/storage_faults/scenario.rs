@@ -38,19 +38,10 @@ enum Fault {
     Syncs(i32),
 }
 
-impl Fault {
-    /// SQLite opens its shared memory read-only when it has to, and all connections of a process
-    /// share it; only closing all of them lets it be written again.
-    fn sticks(self) -> bool {
-        matches!(self, Self::Writes(EROFS))
-    }
-}
-
 /// Lets the disk fail and heal again and again under appends.
 async fn fail_often(disk: &Disk, seed: u64, fault: Fault) {
     let store = open(disk.directory()).await.expect("the store opens");
     let mut ledger = Ledger::new(store, seed);
-    // From here on a reader is connected, as in every store that has been in use.
     ledger.check().await;
     let mut messages: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..FAILURES {
@@ -69,10 +60,6 @@ async fn fail_often(disk: &Disk, seed: u64, fault: Fault) {
         }
         ledger.check().await;
         disk.heal();
-        if fault.sticks() {
-            ledger.store.close().await;
-            ledger.store = open(disk.directory()).await.expect("the disk works again");
-        }
         let errors = ledger.retry().await;
         assert!(errors.is_empty(), "the disk works again: {errors:?}");
         ledger.check().await;
