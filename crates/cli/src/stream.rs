@@ -50,7 +50,7 @@ pub struct ShowArgs {
     #[arg(long)]
     pub backwards: bool,
     /// At most so many events; all of them otherwise
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
 }
 

@@ -99,12 +99,20 @@ fn help_shows_every_command_with_examples() {
 }
 
 #[test]
+fn help_of_the_demo_names_its_own_store() {
+    let help = Bank::new().ok(&["demo", "--help"]);
+    assert!(help.contains("`demo-bank.db`"), "{help}");
+    assert!(help.contains("sqlite://demo-bank.db"), "{help}");
+}
+
+#[test]
 fn wrong_usage_ends_with_2() {
     let bank = Bank::new();
     for args in [
         &["steal"][..],
         &["projection", "rebuild"],
         &["stream", "show", "no dash"],
+        &["stream", "show", "account-a", "--limit", "0"],
     ] {
         assert_eq!(bank.run(args).status.code(), Some(2), "{args:?}");
     }

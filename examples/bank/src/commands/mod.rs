@@ -10,6 +10,7 @@ mod wiring;
 use annals::cli::{self, OperatorCommand, OperatorOptions, sqlite_path};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use demo::DEMO_STORE;
 pub use error::BankError;
 pub use import::{Malformed, RowError};
 
@@ -46,6 +47,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Tell the whole story on a real SQLite file, in under a minute.
+    ///
+    /// Opens accounts, makes deposits and withdrawals, reads balances from the read model,
+    /// verifies the log, and rebuilds the read model, all on `demo-bank.db` in the current
+    /// directory unless --store names another place. Run again, it adds more accounts to the
+    /// same file. It is for people: --json changes nothing.
     Demo(demo::DemoArgs),
     /// Serve the HTTP API, and keep the read models up to date.
     Serve(serve::ServeArgs),
@@ -61,7 +67,8 @@ impl Cli {
     pub fn from_command_line() -> Self {
         let command = Self::command().mut_arg("store", |store| {
             store.help(format!(
-                "Where the events are: sqlite://PATH or memory: [default: {DEFAULT_STORE}]"
+                "Where the events are: sqlite://PATH or memory: [default: {DEFAULT_STORE}; \
+                 for the demo {DEMO_STORE}]"
             ))
         });
         let parsed = Self::from_arg_matches(&command.get_matches());

@@ -21,18 +21,12 @@ use crate::domain::UserBalance;
 use accounts::Accounts;
 
 /// A file of its own: nobody wants generated accounts in the bank's books.
-const DEMO_STORE: &str = "sqlite://demo-bank.db";
+pub(super) const DEMO_STORE: &str = "sqlite://demo-bank.db";
 /// How long the read model may take to catch up.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// How large a demo.
 #[derive(Args, Clone, Debug)]
-#[command(long_about = "\
-Tell the whole story on a real SQLite file, in under a minute.
-
-Opens accounts, makes deposits and withdrawals, reads balances from the read model, verifies
-the log, and rebuilds the read model, all on `demo-bank.db` in the current directory unless
---store names another place. Run again, it adds more accounts to the same file.")]
 pub(super) struct DemoArgs {
     /// How many deposits and withdrawals to make
     #[arg(long, value_name = "N", default_value_t = 100_000)]
