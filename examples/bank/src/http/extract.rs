@@ -218,8 +218,18 @@ fn parse<B: DeserializeOwned>(bytes: &[u8]) -> Result<B, Problem> {
 fn json_problem(error: &serde_json::Error, field: Option<&str>) -> Problem {
     match (error.is_data(), field) {
         (false, _) => Problem::new(Kind::MalformedJson, error.to_string()),
-        (true, Some(field)) => Problem::field(field, format!("`{field}`: {error}")),
-        (true, None) => Problem::new(Kind::InvalidField, error.to_string()),
+        (true, Some(field)) => Problem::field(field, format!("`{field}`: {}", said(error))),
+        (true, None) => Problem::new(Kind::InvalidField, said(error)),
+    }
+}
+
+/// The error with its place set apart: `such as EUR at line 1` would read as one sentence.
+fn said(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    let text = error.to_string();
+    match text.strip_suffix(&format!(" at line {line} column {column}")) {
+        Some(what) => format!("{what} (line {line}, column {column})"),
+        None => text,
     }
 }
 

@@ -182,6 +182,17 @@ async fn refuses(bank: &Bank, path: &str, cases: &[Case]) {
 }
 
 #[tokio::test]
+async fn the_place_of_a_bad_field_stands_apart_from_what_is_wrong() {
+    let bank = Bank::open().await;
+    let request = Request::new("POST", "/accounts").json(r#"{"owner":"alice","currency":"eur"}"#);
+    let answer = bank.send(request).await;
+    assert_eq!(
+        answer.problem(422, "invalid-field")["detail"],
+        "`currency`: a currency is three capital letters, such as EUR (line 1, column 34)"
+    );
+}
+
+#[tokio::test]
 async fn bad_bodies_are_refused() {
     let bank = Bank::open().await;
     bank.account("alice", "a", 0).await;
