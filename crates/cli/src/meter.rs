@@ -68,7 +68,10 @@ impl Meter {
     /// Says what it waits for, with no progress to show.
     pub fn waiting(&mut self, what: &str) {
         match &mut self.shown {
-            Shown::Bar(bar) => bar.set_message(format!("{}: {what}", self.doing)),
+            Shown::Bar(bar) => {
+                bar.set_prefix(self.doing.clone());
+                bar.set_message(what.to_owned());
+            }
             Shown::Lines { last } if last.elapsed() >= LINE_EVERY => {
                 *last = Instant::now();
                 print_line(&format!("{}: {what}", self.doing));
@@ -121,7 +124,8 @@ fn bar() -> ProgressBar {
         Some(0),
         ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND),
     );
-    let template = "{prefix} [{bar:30}] {percent:>3} %  {msg}";
+    // The bar takes what the text leaves: a line that wraps can't be drawn in place.
+    let template = "{prefix} [{wide_bar}] {percent:>3} %  {msg}";
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style.progress_chars("=> ")),
         // A template that indicatif does not take costs the looks only.

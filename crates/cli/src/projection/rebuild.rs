@@ -57,7 +57,7 @@ async fn stoppable<T>(app: &App, rebuilding: impl Future<Output = T>) -> T {
 
 fn show(meter: &mut Meter, progress: Progress) {
     match progress.phase {
-        RebuildPhase::Waiting => meter.waiting("waiting for a rebuild that seems to have died"),
+        RebuildPhase::Waiting => meter.waiting("waiting to see if another rebuild is alive"),
         RebuildPhase::Swapping => meter.waiting("swapping the new table in"),
         _ => {
             #[expect(
