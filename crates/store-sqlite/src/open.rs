@@ -79,8 +79,8 @@ fn connect_options(file: &Path, options: &SqliteOptions) -> SqliteConnectOptions
         })
         // Writers wait for each other in `transaction::begin`, which is fairer than SQLite is.
         .busy_timeout(Duration::from_millis(5))
-        // Measured: rarer checkpoints and a cache for the indexes' pages nearly double the rate
-        // of batches of 64.
+        // Rarer checkpoints, and a cache for the indexes' pages: in an experiment both, together
+        // with time-ordered ids, nearly doubled the rate of batches of 64.
         .pragma("wal_autocheckpoint", "10000")
         .pragma("cache_size", "-64000")
         // Statements of many rows keep a journal each, from which to undo the statement alone.
