@@ -51,7 +51,7 @@ pub use name::{Category, EventType, InvalidName, StreamName, Tag};
 pub use order::{Direction, Expected, Position, Version};
 pub use projection::{FailurePolicy, Projection, ProjectionError, UnknownEvents};
 pub use projection_store::{
-    Changes, Checkpoint, Commit, CommitError, Differences, Failure, Fence, ParkedEvent,
+    Changes, Checkpoint, Claim, Commit, CommitError, Differences, Failure, Fence, ParkedEvent,
     ProjectionRecord, ProjectionSpec, ProjectionState, ProjectionStore, RebuildError,
     RebuildRecord, RowDifference, SwapRequest, Swapped, Target,
 };

@@ -112,12 +112,16 @@ pub struct ProjectionRecord {
     pub inline: bool,
     /// Up to where its rows reach.
     pub checkpoint: Checkpoint,
-    /// Rises when somebody takes the projection over or swaps its table.
+    /// Rises when another process takes the projection over, when an operator sets its state, and
+    /// when its table is swapped.
     pub epoch: u64,
     /// The code and columns its rows were written with.
     pub fingerprint: String,
-    /// Who wrote its checkpoint last.
+    /// Who runs it, or ran it last: the holder of its lease. None for an inline projection, which
+    /// is everybody's.
     pub owner: Option<String>,
+    /// Whether its owner is still within its lease.
+    pub leased: bool,
     /// When its checkpoint was last written.
     pub updated_at: DateTime<Utc>,
     /// Why it stopped, if it did.
@@ -173,10 +177,24 @@ pub struct Commit {
     pub park: Vec<ParkedEvent>,
     /// Positions of parked events that are dealt with.
     pub unpark: Vec<Position>,
-    /// Who writes.
-    pub owner: String,
     /// When.
     pub now: DateTime<Utc>,
+}
+
+/// What came of asking for the lease on running a projection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "only who holds the lease runs the projection"]
+pub enum Claim {
+    /// It is the caller's, for the term from now on.
+    Held {
+        /// The projection's epoch; what the caller commits must name it.
+        epoch: u64,
+    },
+    /// It is somebody else's.
+    HeldBy {
+        /// Whose.
+        owner: String,
+    },
 }
 
 /// Why a step was not committed.
@@ -217,8 +235,6 @@ pub struct SwapRequest {
     pub fence: Fence,
     /// Compares both tables first, and reports up to this many differing rows.
     pub verify: Option<usize>,
-    /// Who asks.
-    pub owner: String,
     /// When.
     pub now: DateTime<Utc>,
 }
@@ -372,6 +388,25 @@ pub trait ProjectionStore: Send + Sync + 'static {
         state: ProjectionState,
         now: DateTime<Utc>,
     ) -> Result<Option<ProjectionRecord>, StoreError>;
+
+    /// Takes the lease on running a projection, or renews it; judged by the store's own clock.
+    ///
+    /// While another owner holds it the answer is who. Otherwise it is `owner`'s for `term` from
+    /// now. When that is another owner than before the epoch rises, so that whoever ran the
+    /// projection until now can't commit any more. An owner that comes back keeps its epoch, even
+    /// late, as long as nobody took its place.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`](crate::StoreErrorKind::NotFound) when there is no such
+    /// projection, and when the store can't be written.
+    async fn claim(&self, name: &str, owner: &str, term: Duration) -> Result<Claim, StoreError>;
+
+    /// Gives the lease on running a projection up, so that another can have it at once. Nothing
+    /// happens when it is somebody else's.
+    ///
+    /// # Errors
+    /// When the store can't be written.
+    async fn release(&self, name: &str, owner: &str) -> Result<(), StoreError>;
 
     /// Records that a projection stopped, unless somebody moved it on meanwhile.
     ///

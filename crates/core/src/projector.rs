@@ -96,8 +96,6 @@ pub struct Step {
     pub park: Vec<ParkedEvent>,
     /// Positions of parked events that are dealt with.
     pub unpark: Vec<Position>,
-    /// Who writes.
-    pub owner: String,
     /// When.
     pub now: DateTime<Utc>,
 }

@@ -227,7 +227,6 @@ async fn a_swap_dropped_at_any_poll_leaves_the_old_table() {
             checkpoint: rebuild.checkpoint.position,
         },
         verify: Some(10),
-        owner: "test".to_owned(),
         now: now(),
     };
     let before = store.projection("lengths").await.unwrap().unwrap();

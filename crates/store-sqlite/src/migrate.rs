@@ -25,6 +25,7 @@ macro_rules! migrations {
 const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_log";
     2 "0002_projections";
+    3 "0003_leases";
 };
 
 const DOING: &str = "bring the store's tables up to date";

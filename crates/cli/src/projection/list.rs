@@ -156,6 +156,7 @@ mod tests {
             epoch: 1,
             fingerprint: "1".to_owned(),
             owner: None,
+            leased: false,
             updated_at,
             failure: None,
             parked: 0,

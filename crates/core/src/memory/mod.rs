@@ -4,6 +4,7 @@ mod admission;
 mod events;
 mod inline;
 mod key;
+mod lease;
 mod log;
 mod projection;
 mod projections;

@@ -1,15 +1,17 @@
 //! What is kept of one projection.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
-use super::{State, invalid, rebuild::Rebuild, side::Side};
+use super::{State, invalid, lease::Lease, rebuild::Rebuild, side::Side};
 use crate::{
     projection_store::{
-        Commit, CommitError, Failure, Fence, ProjectionRecord, ProjectionSpec, ProjectionState,
-        Target,
+        Claim, Commit, CommitError, Failure, Fence, ProjectionRecord, ProjectionSpec,
+        ProjectionState, Target,
     },
     read_model::TableSpec,
-    store::StoreError,
+    store::{StoreError, StoreErrorKind},
 };
 
 #[derive(Debug)]
@@ -19,6 +21,7 @@ pub(super) struct Entry {
     pub(super) inline: bool,
     pub(super) fingerprint: String,
     pub(super) owner: Option<String>,
+    pub(super) lease: Lease,
     pub(super) updated_at: DateTime<Utc>,
     pub(super) failure: Option<Failure>,
     pub(super) retry_parked: bool,
@@ -37,6 +40,7 @@ impl Entry {
             inline: spec.inline,
             fingerprint: spec.fingerprint.clone(),
             owner: None,
+            lease: Lease::over(),
             updated_at: now,
             failure: None,
             retry_parked: false,
@@ -55,6 +59,7 @@ impl Entry {
             epoch: self.live.epoch,
             fingerprint: self.fingerprint.clone(),
             owner: self.owner.clone(),
+            leased: self.lease.holds(),
             updated_at: self.updated_at,
             failure: self.failure.clone(),
             parked: self.live.parked.len() as u64,
@@ -95,6 +100,23 @@ impl Entry {
         }
     }
 
+    fn claim(&mut self, owner: &str, term: Duration) -> Claim {
+        match &self.owner {
+            Some(holder) if holder == owner => {}
+            Some(holder) if self.lease.holds() => {
+                let owner = holder.clone();
+                return Claim::HeldBy { owner };
+            }
+            _ => {
+                self.owner = Some(owner.to_owned());
+                self.live.epoch += 1;
+            }
+        }
+        self.lease = Lease::of(term);
+        let epoch = self.live.epoch;
+        Claim::Held { epoch }
+    }
+
     fn commit(&mut self, commit: Commit) -> Result<(), CommitError> {
         let fence = commit.fence;
         match commit.target {
@@ -102,9 +124,8 @@ impl Entry {
                 if self.state != ProjectionState::Running || !self.live.admits(fence) {
                     return Err(fenced(&self.name));
                 }
-                let (owner, now) = (commit.owner.clone(), commit.now);
+                let now = commit.now;
                 self.live.commit(commit)?;
-                self.owner = Some(owner);
                 self.updated_at = now;
             }
             Target::Rebuild => match &mut self.rebuild {
@@ -164,6 +185,27 @@ impl State {
         let entry = self.projections.get_mut(name)?;
         entry.set_state(state, now);
         Some(entry.record())
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        name: &str,
+        owner: &str,
+        term: Duration,
+    ) -> Result<Claim, StoreError> {
+        let entry = self.projections.get_mut(name);
+        let claim = entry.map(|entry| entry.claim(owner, term));
+        claim.ok_or_else(|| {
+            let doing = format!("take the lease on projection `{name}`: there is none");
+            StoreError::new(StoreErrorKind::NotFound, doing)
+        })
+    }
+
+    pub(super) fn release(&mut self, name: &str, owner: &str) {
+        let entry = self.projections.get_mut(name);
+        if let Some(entry) = entry.filter(|entry| entry.owner.as_deref() == Some(owner)) {
+            entry.lease = Lease::over();
+        }
     }
 
     pub(super) fn record_failure(

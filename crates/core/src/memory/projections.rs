@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::{MemoryStore, rebuild::RebuildRequest};
 use crate::{
     projection_store::{
-        Commit, CommitError, Failure, Fence, ParkedEvent, ProjectionRecord, ProjectionSpec,
+        Claim, Commit, CommitError, Failure, Fence, ParkedEvent, ProjectionRecord, ProjectionSpec,
         ProjectionState, ProjectionStore, RebuildError, RebuildRecord, SwapRequest, Swapped,
         Target,
     },
@@ -48,6 +48,17 @@ impl ProjectionStore for MemoryStore {
     ) -> Result<Option<ProjectionRecord>, StoreError> {
         let mut store = self.state("set a projection's state").await?;
         Ok(store.set_state(name, state, now))
+    }
+
+    async fn claim(&self, name: &str, owner: &str, term: Duration) -> Result<Claim, StoreError> {
+        let mut state = self.state("take the lease on a projection").await?;
+        state.claim(name, owner, term)
+    }
+
+    async fn release(&self, name: &str, owner: &str) -> Result<(), StoreError> {
+        let mut state = self.state("release the lease on a projection").await?;
+        state.release(name, owner);
+        Ok(())
     }
 
     async fn record_failure(

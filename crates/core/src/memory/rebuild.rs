@@ -1,13 +1,10 @@
 //! Rebuilds: a second table, filled beside the live one and swapped in.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use super::{State, inline::BATCH, projection::Entry, side::Side, table::Table};
+use super::{State, inline::BATCH, lease::Lease, projection::Entry, side::Side, table::Table};
 use crate::{
     projection_store::{
         Differences, ProjectionSpec, ProjectionState, RebuildError, RebuildRecord, RowDifference,
@@ -27,27 +24,6 @@ pub(super) struct Rebuild {
     lease: Lease,
     resumed: bool,
     pub(super) side: Side,
-}
-
-/// How long a rebuild is somebody's own. The store lives and dies with its process, so the
-/// process's monotonic clock can judge it.
-#[derive(Debug)]
-struct Lease {
-    since: Instant,
-    length: Duration,
-}
-
-impl Lease {
-    fn of(length: Duration) -> Self {
-        Self {
-            since: Instant::now(),
-            length,
-        }
-    }
-
-    fn holds(&self) -> bool {
-        self.since.elapsed() < self.length
-    }
 }
 
 impl Rebuild {
@@ -99,7 +75,7 @@ impl State {
         keep: bool,
     ) -> Result<(), RebuildError> {
         let entry = self.entry(name)?;
-        entry.rebuild_in(epoch)?.lease = Lease::of(Duration::ZERO);
+        entry.rebuild_in(epoch)?.lease = Lease::over();
         if !keep {
             entry.rebuild = None;
         }
@@ -174,7 +150,7 @@ impl Entry {
                 spec: request.spec.clone(),
                 owner: String::new(),
                 started_at: request.now,
-                lease: Lease::of(Duration::ZERO),
+                lease: Lease::over(),
                 resumed: false,
                 side: Side::new(request.spec.table, 0),
             },
@@ -214,7 +190,6 @@ impl Entry {
         self.state = ProjectionState::Running;
         self.failure = None;
         self.retry_parked = false;
-        self.owner = Some(request.owner.clone());
         self.updated_at = request.now;
         Ok(swapped)
     }

@@ -269,7 +269,6 @@ impl Batch {
             checkpoint,
             park: std::mem::take(&mut self.park),
             unpark,
-            owner: self.folder.owner.clone(),
             now: self.folder.clock.now(),
         }
     }

@@ -202,7 +202,6 @@ impl<P: Projection> Projector for ReadModelProjector<P> {
             checkpoint: step.checkpoint,
             park: step.park,
             unpark: step.unpark,
-            owner: step.owner,
             now: step.now,
         };
         self.store.commit(commit).await?;

@@ -215,7 +215,6 @@ impl Rebuild {
             spec: self.factory.spec().clone(),
             fence: batch.fence(),
             verify: self.options.verify.then_some(self.options.samples),
-            owner: self.folder.owner.clone(),
             now: self.folder.clock.now(),
         }
     }

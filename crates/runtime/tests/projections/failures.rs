@@ -195,7 +195,6 @@ async fn move_checkpoint(store: &MemoryStore, checkpoint: Checkpoint) {
         checkpoint,
         park: Vec::new(),
         unpark: Vec::new(),
-        owner: "another log".to_owned(),
         now: chrono::Utc::now(),
     };
     store.commit(commit).await.unwrap();

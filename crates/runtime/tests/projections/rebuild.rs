@@ -71,7 +71,6 @@ async fn falsify(store: &MemoryStore, owner: &str) {
         checkpoint: record.checkpoint,
         park: Vec::new(),
         unpark: Vec::new(),
-        owner: "a vandal".to_owned(),
         now: chrono::Utc::now(),
     };
     store.commit(commit).await.unwrap();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use annals_core::{
-    Append, AppendError, AppendId, Appended, Commit, CommitError, EventStore, Failure, Fence,
+    Append, AppendError, AppendId, Appended, Claim, Commit, CommitError, EventStore, Failure, Fence,
     Fingerprint, FoldError, InlineProjection, LogPage, LogRead, MemoryStore, ParkedEvent, Position,
     ProjectionRecord, ProjectionSpec, ProjectionState, ProjectionStore, RebuildError,
     RebuildRecord, Row, Snapshot, SnapshotStore, Store, StoreError, StoreErrorKind, StoredEvent,
@@ -105,6 +105,14 @@ impl ProjectionStore for Unsteady {
         now: DateTime<Utc>,
     ) -> Stored<Option<ProjectionRecord>> {
         self.store.set_state(name, state, now).await
+    }
+
+    async fn claim(&self, name: &str, owner: &str, term: Duration) -> Stored<Claim> {
+        self.store.claim(name, owner, term).await
+    }
+
+    async fn release(&self, name: &str, owner: &str) -> Stored<()> {
+        self.store.release(name, owner).await
     }
 
     async fn record_failure(

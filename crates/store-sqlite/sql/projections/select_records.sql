@@ -2,7 +2,7 @@
 -- Binds: ?1 name, or NULL for all.
 -- Locks: none. Index: the tables have a row per projection; parked events are counted by primary key.
 SELECT p.name, p.state, p.inline, p.read_model, p.position, p.event_id, p.epoch, p.fingerprint,
-       p.owner, p.updated_at, p.failure, p.retry_parked,
+       p.owner, p.lease_until > unixepoch('subsec') AS leased, p.updated_at, p.failure, p.retry_parked,
        (SELECT count(*) FROM annals_parked AS k
          WHERE k.projection = p.name AND k.target = 'live') AS parked,
        r.owner AS rebuild_owner, r.epoch AS rebuild_epoch, r.position AS rebuild_position,

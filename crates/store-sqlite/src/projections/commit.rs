@@ -13,7 +13,6 @@ pub(crate) async fn commit(conn: &mut SqliteConnection, commit: Commit) -> Resul
         checkpoint: commit.checkpoint,
         park: commit.park,
         unpark: commit.unpark,
-        owner: commit.owner,
         now: commit.now,
     };
     advance(conn, &commit.projection, commit.target, &step).await?;
@@ -54,7 +53,6 @@ async fn move_live(
         .bind(record::number(step.fence.checkpoint.get()))
         .bind(record::number(step.checkpoint.position.get()))
         .bind(step.checkpoint.event_id.map(|id| id.to_string()))
-        .bind(&step.owner)
         .bind(record::time(step.now))
         .execute(conn)
         .await

@@ -6,6 +6,7 @@
 mod commit;
 mod events;
 pub(crate) mod inline;
+mod lease;
 mod parked;
 mod rebuild;
 mod record;
@@ -21,7 +22,7 @@ mod verify;
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    Commit, CommitError, Failure, Fence, FoldError, InlineProjection, ParkedEvent,
+    Claim, Commit, CommitError, Failure, Fence, FoldError, InlineProjection, ParkedEvent,
     ProjectionRecord, ProjectionSpec, ProjectionState, ProjectionStore, RebuildError,
     RebuildRecord, Row, StoreError, SwapRequest, Swapped, TableSpec, Target, Value,
 };
@@ -81,6 +82,22 @@ impl ProjectionStore for SqliteStore {
                 let stored = record::one(conn, &name).await?;
                 Ok(stored.map(|stored| stored.record))
             })
+        })
+        .await
+    }
+
+    async fn claim(&self, name: &str, owner: &str, term: Duration) -> Result<Claim, StoreError> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        self.transaction("take the lease on a projection", move |conn| {
+            Box::pin(async move { lease::claim(conn, &name, &owner, term).await })
+        })
+        .await
+    }
+
+    async fn release(&self, name: &str, owner: &str) -> Result<(), StoreError> {
+        let (name, owner) = (name.to_owned(), owner.to_owned());
+        self.transaction("release the lease on a projection", move |conn| {
+            Box::pin(async move { lease::release(conn, &name, &owner).await })
         })
         .await
     }

@@ -116,6 +116,7 @@ fn read(row: &SqliteRow) -> Result<Stored, StoreError> {
         epoch: count(row.try_get("epoch").map_err(field())?),
         fingerprint: row.try_get("fingerprint").map_err(field())?,
         owner: row.try_get("owner").map_err(field())?,
+        leased: row.try_get("leased").map_err(field())?,
         updated_at: parse_time(&updated_at)?,
         failure: failure.as_deref().map(parse_failure).transpose()?,
         parked: count(row.try_get("parked").map_err(field())?),

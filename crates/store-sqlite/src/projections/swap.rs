@@ -197,7 +197,6 @@ pub(crate) async fn finish(
         .bind(record::number(checkpoint.position.get()))
         .bind(checkpoint.event_id.map(|id| id.to_string()))
         .bind(&request.spec.fingerprint)
-        .bind(&request.owner)
         .bind(record::time(request.now))
         .bind(tables)
         .execute(conn)

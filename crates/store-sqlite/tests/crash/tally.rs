@@ -124,7 +124,6 @@ pub(crate) async fn fold_page(store: &SqliteStore) -> Result<Option<u64>, String
         checkpoint,
         park: Vec::new(),
         unpark: Vec::new(),
-        owner: "workload".to_owned(),
         now: Utc::now(),
     };
     store.commit(commit).await.map_err(|e| describe(&e))?;

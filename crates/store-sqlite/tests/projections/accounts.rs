@@ -238,7 +238,6 @@ impl Driver {
             checkpoint,
             park: Vec::new(),
             unpark: Vec::new(),
-            owner: "me".to_owned(),
             now: now(),
         }
     }
@@ -259,7 +258,6 @@ impl Driver {
             spec: factory.spec().clone(),
             fence: self.fence(),
             verify,
-            owner: "me".to_owned(),
             now: now(),
         };
         self.projector.swap(request).await

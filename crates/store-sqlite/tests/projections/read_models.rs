@@ -79,7 +79,6 @@ fn commit(target: Target, table: TableSpec, fence: Fence, rows: Vec<Row>) -> Com
         },
         park: Vec::new(),
         unpark: Vec::new(),
-        owner: "me".to_owned(),
         now: now(),
     }
 }
@@ -123,7 +122,6 @@ async fn swap(bank: &Bank, table: TableSpec, rebuild: &RebuildRecord) -> Swapped
             checkpoint: rebuild.checkpoint.position,
         },
         verify: Some(10),
-        owner: "me".to_owned(),
         now: now(),
     };
     let still = Arc::new(Still(spec(table)));
@@ -227,7 +225,6 @@ async fn an_index_that_does_not_fit_the_new_columns_stops_the_swap() {
             checkpoint: rebuild.checkpoint.position,
         },
         verify: None,
-        owner: "me".to_owned(),
         now: now(),
     };
     let still = Arc::new(Still(spec(NARROW)));

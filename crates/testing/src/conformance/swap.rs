@@ -67,7 +67,6 @@ async fn swap(
             checkpoint: rebuild.checkpoint.position,
         },
         verify,
-        owner: "me".to_owned(),
         now: now(),
     };
     store.swap(request, Arc::new(Tally::followed())).await

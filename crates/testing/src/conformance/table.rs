@@ -123,7 +123,6 @@ fn step(name: &str, target: Target, fence: Fence, to: u64, changes: Changes) -> 
         checkpoint: at(to),
         park: Vec::new(),
         unpark: Vec::new(),
-        owner: "suite".to_owned(),
         now: now(),
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use annals_core::{
-    Append, AppendError, AppendId, Appended, Changes, Commit, CommitError, Condition, EventStore,
+    Append, AppendError, AppendId, Appended, Changes, Claim, Commit, CommitError, Condition, EventStore,
     Expected, Failure, Fence, Fingerprint, FoldError, IdSource, InlineProjection, LogPage, LogRead,
     ParkedEvent, Position, ProjectionRecord, ProjectionSpec, ProjectionState, ProjectionStore,
     RebuildError, RebuildRecord, Row, Snapshot, SnapshotStore, Store, StoreError, StoredEvent,
@@ -154,7 +154,6 @@ impl<const FAULT: u8> Faulty<FAULT> {
             checkpoint: record.checkpoint,
             park: Vec::new(),
             unpark: Vec::new(),
-            owner: request.owner.clone(),
             now: request.now,
         });
         emptied.await.expect("the live table can be emptied");
@@ -285,6 +284,14 @@ impl<const FAULT: u8> ProjectionStore for Faulty<FAULT> {
         now: DateTime<Utc>,
     ) -> Result<Option<ProjectionRecord>, StoreError> {
         self.inner.set_state(name, state, now).await
+    }
+
+    async fn claim(&self, name: &str, owner: &str, term: Duration) -> Result<Claim, StoreError> {
+        self.inner.claim(name, owner, term).await
+    }
+
+    async fn release(&self, name: &str, owner: &str) -> Result<(), StoreError> {
+        self.inner.release(name, owner).await
     }
 
     async fn record_failure(
