@@ -1,0 +1,120 @@
+//! From PostgreSQL's SQLSTATEs to [`StoreErrorKind`].
+
+use annals_core::{StoreError, StoreErrorKind};
+
+/// Turns an error of sqlx into a [`StoreError`]; `doing` fits "failed to ...".
+pub(crate) fn failed(doing: impl Into<String>) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |error| {
+        let kind = kind_of(&error);
+        let new = StoreError::new(kind, doing);
+        match advice(&error) {
+            Some(advice) => new.caused_by(format!("{error}; {advice}")),
+            None => new.caused_by(error),
+        }
+    }
+}
+
+/// What an error means to a caller, by its SQLSTATE and never by its text.
+pub(crate) fn kind_of(error: &sqlx::Error) -> StoreErrorKind {
+    match error {
+        sqlx::Error::Database(error) => error
+            .code()
+            .map_or(StoreErrorKind::Other, |code| kind_of_state(&code)),
+        sqlx::Error::PoolTimedOut => StoreErrorKind::Busy,
+        sqlx::Error::PoolClosed => StoreErrorKind::Closed,
+        // A connection that was cut off shows as any of these.
+        sqlx::Error::Io(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => StoreErrorKind::Unavailable,
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreErrorKind::Corrupt,
+        sqlx::Error::Configuration(_) | sqlx::Error::Tls(_) => StoreErrorKind::Invalid,
+        _ => StoreErrorKind::Other,
+    }
+}
+
+/// The meaning of a SQLSTATE: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn kind_of_state(state: &str) -> StoreErrorKind {
+    match state {
+        // Serialization failure, deadlock, lock not available, object in use, too many
+        // connections, statement cancelled by a time-out.
+        "40001" | "40P01" | "55P03" | "55006" | "53300" | "57014" => StoreErrorKind::Busy,
+        // The server shuts down, crashed or starts up; the session was ended for being idle or
+        // slow; the server has no memory.
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" | "53200" | "53000" => {
+            StoreErrorKind::Unavailable
+        }
+        "53100" => StoreErrorKind::StorageFull, // disk full
+        "25006" => StoreErrorKind::ReadOnly,    // a standby, or default_transaction_read_only
+        "42501" => StoreErrorKind::ReadOnly,    // no privilege
+        // No such database, schema or table.
+        "3D000" | "3F000" | "42P01" => StoreErrorKind::NotFound,
+        _ => kind_of_class(state.get(..2).unwrap_or_default()),
+    }
+}
+
+fn kind_of_class(class: &str) -> StoreErrorKind {
+    match class {
+        "08" => StoreErrorKind::Unavailable, // connection exceptions
+        "58" => StoreErrorKind::Unavailable, // system errors, such as I/O
+        "XX" => StoreErrorKind::Corrupt,     // internal errors, data and index corruption
+        // Data exceptions, constraints, wrong names and types, authorisation, features.
+        "22" | "23" | "42" | "28" | "0A" | "54" => StoreErrorKind::Invalid,
+        _ => StoreErrorKind::Other,
+    }
+}
+
+/// What to do about errors that have a known cure.
+fn advice(error: &sqlx::Error) -> Option<&'static str> {
+    let code = error.as_database_error()?.code()?;
+    match code.as_ref() {
+        // A prepared statement is missing, or there already: the server behind the connection
+        // has changed.
+        "26000" | "42P05" => Some(
+            "a pooler seems to give out connections by transaction: add `?pgbouncer=true` to the URL",
+        ),
+        "53300" => Some("allow fewer connections with `max_connections`, or more on the server"),
+        _ => None,
+    }
+}
+
+/// Whether a unique index refused a row.
+pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlstates_map_to_what_a_caller_can_do() {
+        let cases = [
+            ("40001", StoreErrorKind::Busy),
+            ("40P01", StoreErrorKind::Busy),
+            ("55P03", StoreErrorKind::Busy),
+            ("53300", StoreErrorKind::Busy),
+            ("08006", StoreErrorKind::Unavailable),
+            ("57P01", StoreErrorKind::Unavailable),
+            ("57P03", StoreErrorKind::Unavailable),
+            ("25P03", StoreErrorKind::Unavailable),
+            ("58030", StoreErrorKind::Unavailable), // I/O error
+            ("53100", StoreErrorKind::StorageFull),
+            ("25006", StoreErrorKind::ReadOnly),
+            ("42501", StoreErrorKind::ReadOnly),
+            ("3D000", StoreErrorKind::NotFound),
+            ("42P01", StoreErrorKind::NotFound),
+            ("28P01", StoreErrorKind::Invalid), // wrong password
+            ("22021", StoreErrorKind::Invalid), // bytes that are no text
+            ("23505", StoreErrorKind::Invalid),
+            ("42703", StoreErrorKind::Invalid),
+            ("XX001", StoreErrorKind::Corrupt),
+            ("P0001", StoreErrorKind::Other),
+        ];
+        for (state, kind) in cases {
+            assert_eq!(kind_of_state(state), kind, "SQLSTATE {state}");
+        }
+    }
+}

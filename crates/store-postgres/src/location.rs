@@ -1,0 +1,101 @@
+//! Where a store is: a `postgres://` URL, with parameters of the store's own.
+
+use annals_core::{StoreError, StoreErrorKind};
+use sqlx::postgres::PgConnectOptions;
+
+use crate::PostgresOptions;
+
+const DOING: &str = "open the store";
+
+/// Takes a URL apart: how to connect, and the options with what the URL says about them.
+///
+/// # Errors
+/// When it is no such URL, or one of its parameters makes no sense. The URL itself is never
+/// shown, as it may hold a password.
+pub(crate) fn parse(
+    url: &str,
+    mut options: PostgresOptions,
+) -> Result<(PgConnectOptions, PostgresOptions), StoreError> {
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(invalid(
+            "write `postgres://USER:PASSWORD@HOST:PORT/DATABASE`".to_owned(),
+        ));
+    }
+    let (place, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let mut others = String::new();
+    for parameter in parameters.split('&').filter(|part| !part.is_empty()) {
+        let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match key {
+            "schema" => value.clone_into(&mut options.schema),
+            "pgbouncer" => options.transaction_pooling = flag(key, value)?,
+            "notifications" => options.notifications = flag(key, value)?,
+            "max_connections" => options.max_connections = count(key, value)?,
+            _ => {
+                others.push(if others.is_empty() { '?' } else { '&' });
+                others.push_str(parameter);
+            }
+        }
+    }
+    let connect: PgConnectOptions = format!("{place}{others}")
+        .parse()
+        .map_err(|error: sqlx::Error| invalid(error.to_string()))?;
+    Ok((connect, options))
+}
+
+fn flag(key: &str, value: &str) -> Result<bool, StoreError> {
+    match value {
+        "true" | "1" | "on" => Ok(true),
+        "false" | "0" | "off" => Ok(false),
+        _ => Err(invalid(format!("`{key}` is `true` or `false`"))),
+    }
+}
+
+fn count(key: &str, value: &str) -> Result<u32, StoreError> {
+    match value.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(invalid(format!("`{key}` is a number from 1"))),
+    }
+}
+
+fn invalid(problem: String) -> StoreError {
+    StoreError::new(StoreErrorKind::Invalid, DOING)
+        .caused_by(format!("its URL can't be used: {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn the_store_s_own_parameters_are_taken_out_and_others_passed_on() {
+        let url = "postgresql://me:secret@host:5433/bank?schema=ledger&sslmode=disable\
+                   &pgbouncer=true&notifications=off&max_connections=3&application_name=x";
+        let (connect, options) = parse(url, PostgresOptions::default()).unwrap();
+        assert_eq!(connect.get_host(), "host");
+        assert_eq!(connect.get_port(), 5433);
+        assert_eq!(connect.get_database(), Some("bank"));
+        assert_eq!(connect.get_application_name(), Some("x"));
+        assert_eq!(options.schema, "ledger");
+        assert_eq!(options.max_connections, 3);
+        assert!(options.transaction_pooling && !options.notifications);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_without_showing_the_password() {
+        let urls = [
+            "mysql://me:secret@host/bank",
+            "postgres://me:secret@host/bank?pgbouncer=perhaps",
+            "postgres://me:secret@host/bank?max_connections=0",
+            "postgres://me:secret@host:port/bank",
+            "postgres://me:secret@host/bank?sslmode=secretive",
+        ];
+        for url in urls {
+            let error = parse(url, PostgresOptions::default()).unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Invalid, "{url}");
+            let shown = format!("{error:?} {}", error.source().unwrap());
+            assert!(!shown.contains("secret@"), "{shown}");
+        }
+    }
+}

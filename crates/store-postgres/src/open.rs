@@ -1,0 +1,113 @@
+//! Opens a store: connects, checks the server, and brings the tables up to date.
+
+use std::{sync::Arc, time::Duration};
+
+use annals_core::{StoreError, StoreErrorKind};
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{
+    PostgresOptions,
+    error::failed,
+    location, migrate,
+    retry::Attempts,
+    sql::{Schema, Sql},
+    transaction::{Connections, begin_text},
+};
+
+/// The oldest server that the store is tested with, as PostgreSQL numbers releases.
+const OLDEST_SERVER: u32 = 140_000;
+/// A pooled connection that was idle for longer is tried before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+/// How many statements a connection keeps prepared.
+const PREPARED_STATEMENTS: usize = 200;
+
+/// What an open store works with.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) connections: Arc<Connections>,
+    /// How to make a connection besides the pooled ones.
+    pub(crate) connect: PgConnectOptions,
+    /// How a transaction that writes begins.
+    pub(crate) begin: String,
+    pub(crate) options: PostgresOptions,
+}
+
+/// Connects, and brings the store's tables up to date.
+pub(crate) async fn open(url: &str, options: PostgresOptions) -> Result<Opened, StoreError> {
+    let (connect, options) = location::parse(url, options)?;
+    let connect = configured(connect, &options);
+    let sql = Sql::new(Schema::new(&options.schema)?);
+    let begin = begin_text(options.lock_timeout, options.stall_timeout);
+    let mut attempts = Attempts::default();
+    while let Err(error) = prepare(&connect, &sql, &begin).await {
+        if !attempts.go_on_after(&error).await {
+            return Err(error);
+        }
+    }
+    let pool = PgPoolOptions::new()
+        .max_connections(options.max_connections.max(1))
+        .acquire_timeout(options.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|conn, known| {
+            Box::pin(async move {
+                // After a restart of the server all of them may be broken.
+                if known.idle_for > TRUSTED_IDLE {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(connect.clone());
+    let connections = Connections::new(pool, sql, &begin, options.transaction_pooling);
+    Ok(Opened {
+        connections: Arc::new(connections),
+        connect,
+        begin,
+        options,
+    })
+}
+
+fn configured(connect: PgConnectOptions, options: &PostgresOptions) -> PgConnectOptions {
+    let named = match connect.get_application_name() {
+        Some(_) => connect,
+        None => connect.application_name("annals"),
+    };
+    let connect = named
+        // A startup parameter that PgBouncer refuses, and that nothing here needs.
+        .extra_float_digits(None)
+        .disable_statement_logging();
+    if options.transaction_pooling {
+        // Without a name, a prepared statement lasts as long as the transaction it is used in.
+        connect.statement_cache_capacity(0)
+    } else {
+        connect.statement_cache_capacity(PREPARED_STATEMENTS)
+    }
+}
+
+async fn prepare(connect: &PgConnectOptions, sql: &Sql, begin: &str) -> Result<(), StoreError> {
+    let mut conn = connect
+        .connect()
+        .await
+        .map_err(failed("connect to the database"))?;
+    check_release(&conn)?;
+    migrate::migrate(&mut conn, sql, begin).await?;
+    // It has done its work; an unclean end changes nothing.
+    conn.close().await.ok();
+    Ok(())
+}
+
+fn check_release(conn: &PgConnection) -> Result<(), StoreError> {
+    match conn.server_version_num() {
+        Some(number) if number < OLDEST_SERVER => {
+            let (found, needed) = (number / 10_000, OLDEST_SERVER / 10_000);
+            let error = StoreError::new(StoreErrorKind::Invalid, "check the server's release");
+            Err(error.caused_by(format!(
+                "it is PostgreSQL {found}, and {needed} or later is needed"
+            )))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,3 @@
+//! Projections: their rows, checkpoints, failures and rebuilds.
+
+pub(crate) mod inline;
