@@ -1,0 +1,504 @@
+//! From a cause to what is appended next: the pure heart of the saga engine.
+
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use serde_json::Value;
+
+use super::{
+    actions::{Action, Actions},
+    event::{ReceivedEvent, SagaEvent},
+    instance::{Instance, Outstanding, SagaStatus, StoredInput},
+    process::{ProcessManager, ReactError},
+};
+use crate::id::CommandId;
+
+/// What a saga has to deal with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cause {
+    /// It is asked to start.
+    Start(Value),
+    /// An event is for it.
+    Event(Box<ReceivedEvent>),
+    /// A command was carried out.
+    Succeeded {
+        /// Which one.
+        step: String,
+        /// Up to where the log holds what it brought about.
+        position: crate::order::Position,
+    },
+    /// An aggregate refused a command.
+    Refused {
+        /// Which one.
+        step: String,
+        /// What the aggregate said.
+        reason: String,
+        /// Whether sending it again can help.
+        again: bool,
+    },
+    /// A command that was to be taken back.
+    TakenBack {
+        /// Which one.
+        step: String,
+    },
+    /// A command can't even be sent, for a reason that an operator has to solve.
+    Unsendable {
+        /// Which one.
+        step: String,
+        /// Why.
+        reason: String,
+    },
+    /// The time of a deadline may have come.
+    Due {
+        /// Which one.
+        name: String,
+    },
+}
+
+/// What an operator does to a saga.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Lets a stuck one try again.
+    Retry,
+    /// Gives it up, as it is.
+    Abandon {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why an operator's wish makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Only a stuck saga can be retried.
+    #[error("it is {0}; only a stuck saga can be retried")]
+    NotStuck(SagaStatus),
+    /// It has ended.
+    #[error("it has ended: it is {0}")]
+    Ended(SagaStatus),
+    /// It would be stuck at once.
+    #[error("it fails again: {0}")]
+    FailsAgain(String),
+}
+
+/// What is to be appended to the saga's stream, in one append.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reaction {
+    /// The events; none when the cause is dealt with already.
+    pub events: Vec<SagaEvent>,
+    /// The id to append them under: that of the command that they say will never have an effect.
+    ///
+    /// Of a command and the record of its rejection only one can ever be in the log, whoever
+    /// else may be sending the command: both have the same append id.
+    pub consumes: Option<CommandId>,
+}
+
+/// How a cause is recorded.
+struct Intake {
+    event: SagaEvent,
+    input: Option<StoredInput>,
+    consumes: Option<CommandId>,
+}
+
+impl Intake {
+    fn of(event: SagaEvent, input: StoredInput) -> Option<Self> {
+        Some(Self {
+            event,
+            input: Some(input),
+            consumes: None,
+        })
+    }
+
+    fn only(event: SagaEvent) -> Option<Self> {
+        Some(Self {
+            event,
+            input: None,
+            consumes: None,
+        })
+    }
+}
+
+impl<P: ProcessManager> Instance<P> {
+    /// What follows from a cause, at a time.
+    ///
+    /// A cause that is dealt with already, or is not so any more, leads to nothing: whoever
+    /// reacts after losing a race reads the stream anew and asks again.
+    #[must_use]
+    pub fn react(&self, cause: Cause, now: DateTime<Utc>) -> Reaction {
+        let now = now.trunc_subsecs(6);
+        let Some(intake) = self.intake(cause, now) else {
+            return Reaction::default();
+        };
+        let mut events = vec![intake.event];
+        let open = !self.status().is_final() && self.halted.is_none();
+        if let Some(input) = intake.input.filter(|_| open) {
+            let mut ledger = Ledger::of(self);
+            ledger.settle(&input);
+            let mut process = self.process.clone();
+            match decide(&mut process, &input, &mut ledger, now) {
+                Ok(decided) => events.extend(decided),
+                // Before its input, so that a replay keeps the input back as well.
+                Err(reason) => events.insert(0, halt(reason)),
+            }
+        }
+        Reaction {
+            events,
+            consumes: intake.consumes,
+        }
+    }
+
+    /// What follows from an operator's wish.
+    ///
+    /// # Errors
+    /// When it makes no sense for this saga.
+    pub fn operate(
+        &self,
+        operation: Operation,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<SagaEvent>, Refused> {
+        let now = now.trunc_subsecs(6);
+        let status = self.status();
+        match operation {
+            Operation::Abandon { .. } if status.is_final() => Err(Refused::Ended(status)),
+            Operation::Abandon { reason } => Ok(self.abandon(reason)),
+            Operation::Retry if status != SagaStatus::Stuck => Err(Refused::NotStuck(status)),
+            Operation::Retry => self.retry_all(now),
+        }
+    }
+
+    fn abandon(&self, reason: String) -> Vec<SagaEvent> {
+        let mut events = vec![SagaEvent::Abandoned {
+            reason: reason.clone(),
+        }];
+        events.extend(Ledger::of(self).cancel_all());
+        let left = self.outstanding.iter();
+        let left = left.filter(|(_, command)| command.recalled.is_none());
+        events.extend(left.map(|(step, _)| SagaEvent::Recalled {
+            step: step.clone(),
+            reason: format!("the saga was abandoned: {reason}"),
+        }));
+        events
+    }
+
+    fn retry_all(&self, now: DateTime<Utc>) -> Result<Vec<SagaEvent>, Refused> {
+        let parked = self
+            .outstanding
+            .iter()
+            .filter(|(_, command)| command.parked);
+        let mut events = vec![SagaEvent::Retried {
+            steps: parked.map(|(step, _)| step.clone()).collect(),
+            due: now,
+        }];
+        let mut ledger = Ledger::of(self);
+        let mut process = self.process.clone();
+        for input in &self.backlog {
+            if ledger.ended {
+                break;
+            }
+            let decided = decide(&mut process, input, &mut ledger, now);
+            events.extend(decided.map_err(|error| Refused::FailsAgain(error.to_string()))?);
+        }
+        Ok(events)
+    }
+
+    fn intake(&self, cause: Cause, now: DateTime<Utc>) -> Option<Intake> {
+        match cause {
+            Cause::Start(start) => {
+                let input = StoredInput::Started(start.clone());
+                (self.version == crate::order::Version::NONE)
+                    .then(|| Intake::of(SagaEvent::Started { start }, input))?
+            }
+            Cause::Event(event) => {
+                let stale = self.status().is_final() || event.position <= self.received_to;
+                let input = StoredInput::Event((*event).clone());
+                (!stale).then(|| Intake::of(SagaEvent::Received(*event), input))?
+            }
+            Cause::Due { name } => {
+                let due = self
+                    .deadlines
+                    .get(&name)
+                    .copied()
+                    .filter(|due| *due <= now)?;
+                let input = StoredInput::Deadline { name: name.clone() };
+                Intake::of(SagaEvent::Fired { name, due }, input)
+            }
+            Cause::Succeeded { step, position } => {
+                let due = self.outstanding.get(&step)?.due;
+                let input = StoredInput::Succeeded { step: step.clone() };
+                let event = SagaEvent::Succeeded {
+                    step,
+                    due,
+                    position,
+                };
+                Intake::of(event, input)
+            }
+            Cause::Refused {
+                step,
+                reason,
+                again,
+            } => {
+                let command = self.outstanding.get(&step)?;
+                refused(command, step, reason, again, now)
+            }
+            Cause::TakenBack { step } => {
+                let command = self.outstanding.get(&step)?;
+                let reason = command.recalled.clone()?;
+                rejected(command, step, reason)
+            }
+            Cause::Unsendable { step, reason } => {
+                let command = self.outstanding.get(&step)?;
+                (!command.parked).then(|| Intake::only(stuck(command, step, reason)))?
+            }
+        }
+    }
+}
+
+/// A refusal is put off, taken to an operator, or final.
+fn refused(
+    command: &Outstanding,
+    step: String,
+    reason: String,
+    again: bool,
+    now: DateTime<Utc>,
+) -> Option<Intake> {
+    if let Some(recalled) = &command.recalled {
+        return rejected(command, step, recalled.clone());
+    }
+    let refusals = command.refusals.saturating_add(1);
+    let retry = command.retry.filter(|_| again || command.insist);
+    if let Some(wait) = retry.and_then(|retry| retry.wait(refusals)) {
+        return Intake::only(SagaEvent::Postponed {
+            step,
+            due: command.due,
+            refusals,
+            reason,
+            until: later(now, wait),
+        });
+    }
+    if command.insist {
+        return Intake::only(stuck(command, step, reason));
+    }
+    rejected(command, step, reason)
+}
+
+fn rejected(command: &Outstanding, step: String, reason: String) -> Option<Intake> {
+    let reason = match &command.last_refusal {
+        Some(last) if *last != reason => format!("{reason} ({last})"),
+        _ => reason,
+    };
+    let input = StoredInput::Rejected {
+        step: step.clone(),
+        reason: reason.clone(),
+    };
+    let due = command.due;
+    Some(Intake {
+        event: SagaEvent::Rejected { step, due, reason },
+        input: Some(input),
+        consumes: Some(command.command_id),
+    })
+}
+
+fn stuck(command: &Outstanding, step: String, reason: String) -> SagaEvent {
+    SagaEvent::Stuck {
+        step: Some(step),
+        due: Some(command.due),
+        reason,
+    }
+}
+
+fn halt(reason: ReactError) -> SagaEvent {
+    SagaEvent::Stuck {
+        step: None,
+        due: None,
+        reason: reason.to_string(),
+    }
+}
+
+fn later(now: DateTime<Utc>, wait: std::time::Duration) -> DateTime<Utc> {
+    let wait = chrono::TimeDelta::from_std(wait).ok();
+    let due = wait.and_then(|wait| now.checked_add_signed(wait));
+    storable(due.unwrap_or(DateTime::<Utc>::MAX_UTC))
+}
+
+/// A due time as every store can keep and sort it: whole microseconds, and a year of four digits.
+fn storable(due: DateTime<Utc>) -> DateTime<Utc> {
+    const LAST: i64 = 253_402_300_799; // 9999-12-31 23:59:59
+    let last = DateTime::from_timestamp(LAST, 0).unwrap_or_default();
+    due.clamp(DateTime::UNIX_EPOCH, last).trunc_subsecs(6)
+}
+
+/// Lets the process manager take an input in and react to it; a panic is an error.
+fn decide<P: ProcessManager>(
+    process: &mut P,
+    input: &StoredInput,
+    ledger: &mut Ledger,
+    now: DateTime<Utc>,
+) -> Result<Vec<SagaEvent>, ReactError> {
+    let mut actions = Actions::at(now);
+    let reacted = catch_unwind(AssertUnwindSafe(|| {
+        input.show::<P, _>(|input| {
+            process.evolve(input);
+            process.react(input, &mut actions)
+        })
+    }));
+    reacted.map_err(|panic| ReactError::new(panic_message(panic.as_ref())))???;
+    ledger.carry_out(actions.into_decided()?, now)
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("its code panicked: {}", text.unwrap_or("no message"))
+}
+
+/// What is outstanding and scheduled while a reaction is put together.
+struct Ledger {
+    key: String,
+    targets: Vec<&'static str>,
+    outstanding: BTreeSet<String>,
+    recalled: BTreeSet<String>,
+    deadlines: BTreeMap<String, DateTime<Utc>>,
+    sends: HashMap<String, u32>,
+    ended: bool,
+}
+
+impl Ledger {
+    fn of<P: ProcessManager>(instance: &Instance<P>) -> Self {
+        use super::targets::SendsTo as _;
+        Self {
+            key: format!("saga {}", instance.stream),
+            targets: P::SendsTo::categories(),
+            outstanding: instance.outstanding.keys().cloned().collect(),
+            recalled: instance
+                .outstanding
+                .iter()
+                .filter(|(_, command)| command.recalled.is_some())
+                .map(|(step, _)| step.clone())
+                .collect(),
+            deadlines: instance.deadlines.clone(),
+            sends: instance.sends.clone(),
+            ended: instance.status().is_final(),
+        }
+    }
+
+    /// The input says that something is not outstanding any more.
+    fn settle(&mut self, input: &StoredInput) {
+        match input {
+            StoredInput::Succeeded { step } | StoredInput::Rejected { step, .. } => {
+                self.outstanding.remove(step);
+                self.recalled.remove(step);
+            }
+            StoredInput::Deadline { name } => {
+                self.deadlines.remove(name);
+            }
+            StoredInput::Started(_) | StoredInput::Event(_) => {}
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        decided: Vec<Action>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<SagaEvent>, ReactError> {
+        let mut events = Vec::with_capacity(decided.len());
+        for action in decided {
+            if self.ended {
+                return Err(ReactError::new("it went on after it had ended"));
+            }
+            self.carry_out_one(action, now, &mut events)?;
+        }
+        Ok(events)
+    }
+
+    fn carry_out_one(
+        &mut self,
+        action: Action,
+        now: DateTime<Utc>,
+        events: &mut Vec<SagaEvent>,
+    ) -> Result<(), ReactError> {
+        match action {
+            Action::Send { .. } => events.push(self.send(action, now)?),
+            Action::Recall { step, reason } => {
+                if self.outstanding.contains(&step) && self.recalled.insert(step.clone()) {
+                    events.push(SagaEvent::Recalled { step, reason });
+                }
+            }
+            Action::Schedule { name, due } => {
+                events.extend(self.cancel(&name));
+                let due = storable(due);
+                self.deadlines.insert(name.clone(), due);
+                events.push(SagaEvent::Scheduled { name, due });
+            }
+            Action::Cancel { name } => events.extend(self.cancel(&name)),
+            Action::Turn(event) => {
+                if event.ends() {
+                    self.end(events)?;
+                }
+                events.push(event);
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, action: Action, now: DateTime<Utc>) -> Result<SagaEvent, ReactError> {
+        let Action::Send {
+            step,
+            command,
+            retry,
+            insist,
+        } = action
+        else {
+            return Err(ReactError::new("it is no command"));
+        };
+        crate::name::check("step", &step, crate::name::MAX_NAME_BYTES)?;
+        if !self.targets.contains(&command.aggregate.as_str()) {
+            let aggregate = &command.aggregate;
+            return Err(ReactError::new(format!(
+                "it sends `{step}` to `{aggregate}`, which is not one of the aggregates in its `SendsTo`"
+            )));
+        }
+        if !self.outstanding.insert(step.clone()) {
+            return Err(ReactError::new(format!(
+                "it sends `{step}` while an earlier command of that name is outstanding"
+            )));
+        }
+        let sends = self.sends.entry(step.clone()).or_default();
+        let command_id = CommandId::from_key(&self.key, &format!("{step}#{sends}"));
+        *sends += 1;
+        Ok(SagaEvent::Sent {
+            step,
+            command,
+            command_id,
+            retry,
+            insist,
+            due: now,
+        })
+    }
+
+    fn cancel(&mut self, name: &str) -> Option<SagaEvent> {
+        let due = self.deadlines.remove(name)?;
+        let name = name.to_owned();
+        Some(SagaEvent::Cancelled { name, due })
+    }
+
+    fn cancel_all(&mut self) -> impl Iterator<Item = SagaEvent> {
+        let deadlines = std::mem::take(&mut self.deadlines).into_iter();
+        deadlines.map(|(name, due)| SagaEvent::Cancelled { name, due })
+    }
+
+    fn end(&mut self, events: &mut Vec<SagaEvent>) -> Result<(), ReactError> {
+        if let Some(step) = self.outstanding.first() {
+            return Err(ReactError::new(format!(
+                "it ends while `{step}` is outstanding; recall the command first"
+            )));
+        }
+        events.extend(self.cancel_all());
+        self.ended = true;
+        Ok(())
+    }
+}
