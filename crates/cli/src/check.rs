@@ -34,6 +34,11 @@ pub trait LogCheck: Send {
     async fn end(&mut self, _app: &App) -> Result<Vec<Problem>, CliError> {
         Ok(Vec::new())
     }
+
+    /// Asked for after the end; what else there is to say, sound or not: `nothing in flight`.
+    fn note(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Something that `store verify` found wrong.

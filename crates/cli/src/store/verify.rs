@@ -1,7 +1,7 @@
 //! `store verify`: read the whole log and check that it is sound.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     time::{Duration, Instant},
 };
 
@@ -28,6 +28,8 @@ struct Report {
     streams: u64,
     head: Position,
     checks: Vec<String>,
+    /// What checks have to say besides, by check.
+    notes: BTreeMap<String, String>,
     /// How many problems there are; `problems` has the first few.
     problem_count: u64,
     problems: Vec<Problem>,
@@ -88,6 +90,10 @@ async fn verify(app: &App, mut checks: Vec<Box<dyn LogCheck>>) -> Result<Report,
         streams: found.streams,
         head,
         checks: checks.iter().map(|check| check.name().to_owned()).collect(),
+        notes: checks
+            .iter()
+            .filter_map(|check| Some((check.name().to_owned(), check.note()?)))
+            .collect(),
         problem_count: found.problem_count,
         problems: found.problems,
         seconds: started.elapsed().as_secs_f64(),
@@ -197,6 +203,9 @@ fn text(report: &Report) -> String {
             "\n  {}  {check}",
             if wrong { "WRONG" } else { "ok   " }
         ));
+        if let Some(note) = report.notes.get(check) {
+            text.push_str(&format!(": {}", plain(note)));
+        }
     }
     text
 }

@@ -2,6 +2,7 @@
 
 mod balances;
 mod money;
+mod transfers;
 
 use annals::cli::LogCheck;
 

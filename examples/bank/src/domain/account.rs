@@ -1,100 +1,20 @@
 //! An account: opened by a user, filled and emptied, closed when it is empty.
 
-use annals::{Aggregate, Event};
+mod command;
+mod error;
+mod event;
+
+use annals::Aggregate;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ids::{AccountId, Currency, UserId},
-    money::{Amount, Money, MoneyError},
+    ids::{AccountId, Currency, TransferId, UserId},
+    money::{Amount, Money},
 };
 
-/// What can happen to an account.
-#[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[event(category = "account")]
-pub enum AccountEvent {
-    /// A user opened it.
-    Opened {
-        /// Who owns it.
-        #[event(tag)]
-        owner: UserId,
-        /// What it is kept in.
-        currency: Currency,
-    },
-    /// Money came in.
-    Deposited {
-        /// Who owns it.
-        owner: UserId,
-        /// How much.
-        amount: Amount,
-    },
-    /// Money went out.
-    Withdrawn {
-        /// Who owns it.
-        owner: UserId,
-        /// How much.
-        amount: Amount,
-    },
-    /// It is no more.
-    Closed {
-        /// Who owned it.
-        owner: UserId,
-    },
-}
-
-/// What an account can be asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AccountCommand {
-    /// Open it for a user.
-    Open {
-        /// Who will own it.
-        owner: UserId,
-        /// What to keep it in.
-        currency: Currency,
-    },
-    /// Take money in.
-    Deposit {
-        /// How much.
-        amount: Amount,
-    },
-    /// Give money out.
-    Withdraw {
-        /// How much.
-        amount: Amount,
-    },
-    /// Close it for good.
-    Close,
-}
-
-/// Why an account says no.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AccountError {
-    /// It was opened before.
-    #[error("the account exists already")]
-    AlreadyOpen,
-    /// Nobody has opened it.
-    #[error("there is no such account")]
-    NotFound,
-    /// It was closed.
-    #[error("the account is closed")]
-    Closed,
-    /// It holds less than is wanted.
-    #[error("the account holds {balance}, which is less than {amount}")]
-    InsufficientFunds {
-        /// What it holds.
-        balance: Money,
-        /// What is wanted.
-        amount: Amount,
-    },
-    /// It holds money, so it can't be closed.
-    #[error("the account still holds {balance}; withdraw it first")]
-    NotEmpty {
-        /// What it holds.
-        balance: Money,
-    },
-    /// The balance would exceed what can be counted.
-    #[error(transparent)]
-    Money(#[from] MoneyError),
-}
+pub use command::AccountCommand;
+pub use error::AccountError;
+pub use event::AccountEvent;
 
 /// The state of an account, as far as it matters for its decisions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,37 +38,37 @@ pub enum Status {
     Absent,
     /// In use.
     Open,
-    /// Closed for good.
+    /// In use, but it neither gives nor takes money for the time being.
+    Frozen,
+    /// Closed for good, unless money comes back to it.
     Closed,
 }
 
 impl Account {
-    /// The owner, if the account is in use.
-    ///
-    /// # Errors
-    /// When it is not.
-    pub fn owner_if_open(&self) -> Result<UserId, AccountError> {
-        match (self.status, &self.owner) {
-            (Status::Open, Some(owner)) => Ok(owner.clone()),
-            (Status::Closed, _) => Err(AccountError::Closed),
-            _ => Err(AccountError::NotFound),
-        }
+    /// The owner, if there is or was an account.
+    fn known_owner(&self) -> Result<UserId, AccountError> {
+        self.owner.clone().ok_or(AccountError::NotFound)
     }
 
-    fn open(&self, owner: UserId, currency: Currency) -> Result<AccountEvent, AccountError> {
+    /// The owner, if the account gives and takes money.
+    fn owner_if_open(&self) -> Result<UserId, AccountError> {
         match self.status {
-            Status::Absent => Ok(AccountEvent::Opened { owner, currency }),
-            Status::Open | Status::Closed => Err(AccountError::AlreadyOpen),
+            Status::Absent => Err(AccountError::NotFound),
+            Status::Open => self.known_owner(),
+            Status::Frozen => Err(AccountError::Frozen),
+            Status::Closed => Err(AccountError::Closed),
         }
     }
 
-    fn deposit(&self, amount: Amount) -> Result<AccountEvent, AccountError> {
+    /// The owner, if the account takes in this much.
+    fn takes(&self, amount: Amount) -> Result<UserId, AccountError> {
         let owner = self.owner_if_open()?;
         self.balance.plus(amount)?;
-        Ok(AccountEvent::Deposited { owner, amount })
+        Ok(owner)
     }
 
-    fn withdraw(&self, amount: Amount) -> Result<AccountEvent, AccountError> {
+    /// The owner, if the account gives out this much.
+    fn gives(&self, amount: Amount) -> Result<UserId, AccountError> {
         let owner = self.owner_if_open()?;
         if self.balance < amount.into() {
             return Err(AccountError::InsufficientFunds {
@@ -156,7 +76,26 @@ impl Account {
                 amount,
             });
         }
-        Ok(AccountEvent::Withdrawn { owner, amount })
+        Ok(owner)
+    }
+
+    /// Refuses money of another currency than the account is kept in.
+    fn keeps(&self, currency: Currency) -> Result<(), AccountError> {
+        self.known_owner()?;
+        if self.currency == currency {
+            return Ok(());
+        }
+        Err(AccountError::OtherCurrency {
+            held: self.currency,
+            wanted: currency,
+        })
+    }
+
+    fn open(&self, owner: UserId, currency: Currency) -> Result<AccountEvent, AccountError> {
+        match self.status {
+            Status::Absent => Ok(AccountEvent::Opened { owner, currency }),
+            Status::Open | Status::Frozen | Status::Closed => Err(AccountError::AlreadyOpen),
+        }
     }
 
     fn close(&self) -> Result<AccountEvent, AccountError> {
@@ -168,6 +107,43 @@ impl Account {
         }
         Ok(AccountEvent::Closed { owner })
     }
+
+    fn freeze(&self) -> Result<Vec<AccountEvent>, AccountError> {
+        match self.owner_if_open() {
+            Ok(owner) => Ok(vec![AccountEvent::Frozen { owner }]),
+            Err(AccountError::Frozen) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn unfreeze(&self) -> Result<Vec<AccountEvent>, AccountError> {
+        match self.owner_if_open() {
+            Ok(_) => Ok(Vec::new()),
+            Err(AccountError::Frozen) => Ok(vec![AccountEvent::Unfrozen {
+                owner: self.known_owner()?,
+            }]),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes money back whatever has become of the account, unless it can't be counted.
+    fn take_back(
+        &self,
+        transfer: TransferId,
+        amount: Amount,
+    ) -> Result<Vec<AccountEvent>, AccountError> {
+        let owner = self.known_owner()?;
+        self.balance.plus(amount)?;
+        let reopened = (self.status == Status::Closed).then(|| AccountEvent::Reopened {
+            owner: owner.clone(),
+        });
+        let returned = AccountEvent::TransferReturned {
+            owner,
+            transfer,
+            amount,
+        };
+        Ok(reopened.into_iter().chain([returned]).collect())
+    }
 }
 
 impl Aggregate for Account {
@@ -178,11 +154,44 @@ impl Aggregate for Account {
 
     fn decide(&self, command: AccountCommand) -> Result<Vec<AccountEvent>, AccountError> {
         let event = match command {
-            AccountCommand::Open { owner, currency } => self.open(owner, currency),
-            AccountCommand::Deposit { amount } => self.deposit(amount),
-            AccountCommand::Withdraw { amount } => self.withdraw(amount),
-            AccountCommand::Close => self.close(),
-        }?;
+            AccountCommand::Open { owner, currency } => self.open(owner, currency)?,
+            AccountCommand::Deposit { amount } => AccountEvent::Deposited {
+                owner: self.takes(amount)?,
+                amount,
+            },
+            AccountCommand::Withdraw { amount } => AccountEvent::Withdrawn {
+                owner: self.gives(amount)?,
+                amount,
+            },
+            AccountCommand::SendTransfer {
+                transfer,
+                to,
+                amount,
+                currency,
+            } => AccountEvent::TransferSent {
+                owner: self.keeps(currency).and_then(|()| self.gives(amount))?,
+                transfer,
+                to,
+                amount,
+            },
+            AccountCommand::ReceiveTransfer {
+                transfer,
+                from,
+                amount,
+                currency,
+            } => AccountEvent::TransferReceived {
+                owner: self.keeps(currency).and_then(|()| self.takes(amount))?,
+                transfer,
+                from,
+                amount,
+            },
+            AccountCommand::ReturnTransfer { transfer, amount } => {
+                return self.take_back(transfer, amount);
+            }
+            AccountCommand::Freeze => return self.freeze(),
+            AccountCommand::Unfreeze => return self.unfreeze(),
+            AccountCommand::Close => self.close()?,
+        };
         Ok(vec![event])
     }
 
@@ -197,11 +206,17 @@ impl Aggregate for Account {
                 };
             }
             // The decision has checked the sums, so neither of them can overflow here.
-            AccountEvent::Deposited { amount, .. } => {
+            AccountEvent::Deposited { amount, .. }
+            | AccountEvent::TransferReceived { amount, .. }
+            | AccountEvent::TransferReturned { amount, .. } => {
                 self.balance = self.balance.plus(*amount).unwrap_or(self.balance);
             }
-            AccountEvent::Withdrawn { amount, .. } => {
+            AccountEvent::Withdrawn { amount, .. } | AccountEvent::TransferSent { amount, .. } => {
                 self.balance = self.balance.minus(*amount).unwrap_or(self.balance);
+            }
+            AccountEvent::Frozen { .. } => self.status = Status::Frozen,
+            AccountEvent::Unfrozen { .. } | AccountEvent::Reopened { .. } => {
+                self.status = Status::Open;
             }
             AccountEvent::Closed { .. } => self.status = Status::Closed,
         }

@@ -13,6 +13,10 @@ pub struct AccountId(String);
 #[derive(Id, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(String);
 
+/// A transfer of money from one account to another.
+#[derive(Id, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransferId(String);
+
 /// A currency, by its three-letter ISO 4217 code; `EUR` unless somebody says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

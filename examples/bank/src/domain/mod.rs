@@ -6,6 +6,6 @@ pub mod money;
 pub mod user_balance;
 
 pub use account::{Account, AccountCommand, AccountError, AccountEvent, Status};
-pub use ids::{AccountId, Currency, UserId};
+pub use ids::{AccountId, Currency, TransferId, UserId};
 pub use money::{Amount, Money, MoneyError};
 pub use user_balance::UserBalance;

@@ -31,11 +31,7 @@ impl Projection for UserBalance {
     const ON_FAILURE: FailurePolicy = FailurePolicy::Park;
 
     fn keys(event: &Recorded<AccountEvent>) -> impl IntoIterator<Item = UserId> {
-        let (AccountEvent::Opened { owner, .. }
-        | AccountEvent::Deposited { owner, .. }
-        | AccountEvent::Withdrawn { owner, .. }
-        | AccountEvent::Closed { owner }) = &event.event;
-        [owner.clone()]
+        [event.event.owner().clone()]
     }
 
     fn fold(
@@ -50,9 +46,18 @@ impl Projection for UserBalance {
                 row.accounts += 1;
                 row.currency = *currency;
             }
-            AccountEvent::Deposited { amount, .. } => row.balance = row.balance.plus(*amount)?,
-            AccountEvent::Withdrawn { amount, .. } => row.balance = row.balance.minus(*amount)?,
+            AccountEvent::Deposited { amount, .. }
+            | AccountEvent::TransferReceived { amount, .. }
+            | AccountEvent::TransferReturned { amount, .. } => {
+                row.balance = row.balance.plus(*amount)?;
+            }
+            AccountEvent::Withdrawn { amount, .. } | AccountEvent::TransferSent { amount, .. } => {
+                row.balance = row.balance.minus(*amount)?;
+            }
+            // Frozen money is the user's all the same.
+            AccountEvent::Frozen { .. } | AccountEvent::Unfrozen { .. } => {}
             AccountEvent::Closed { .. } => row.accounts -= 1,
+            AccountEvent::Reopened { .. } => row.accounts += 1,
         }
         Ok(Some(row))
     }

@@ -51,11 +51,11 @@ pub(super) struct AmountBody {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CloseBody {}
+pub(super) struct NoBody {}
 
 impl Body for OpenBody {}
 impl Body for AmountBody {}
-impl Body for CloseBody {
+impl Body for NoBody {
     const OPTIONAL: bool = true;
 }
 
@@ -166,15 +166,41 @@ async fn movement(
     Ok((StatusCode::CREATED, written(&done), Json(view)).into_response())
 }
 
+/// `POST /accounts/{id}/freeze`
+pub(super) async fn freeze(
+    State(api): State<Api>,
+    IdPath(id): IdPath<AccountId>,
+    post: Post<NoBody>,
+) -> Result<Response, Problem> {
+    change(&api, &id, &post, AccountCommand::Freeze).await
+}
+
+/// `POST /accounts/{id}/unfreeze`
+pub(super) async fn unfreeze(
+    State(api): State<Api>,
+    IdPath(id): IdPath<AccountId>,
+    post: Post<NoBody>,
+) -> Result<Response, Problem> {
+    change(&api, &id, &post, AccountCommand::Unfreeze).await
+}
+
 /// `POST /accounts/{id}/close`
 pub(super) async fn close(
     State(api): State<Api>,
     IdPath(id): IdPath<AccountId>,
-    post: Post<CloseBody>,
+    post: Post<NoBody>,
 ) -> Result<Response, Problem> {
-    let done = post
-        .apply(api.app.execute(&id, AccountCommand::Close))
-        .await?;
+    change(&api, &id, &post, AccountCommand::Close).await
+}
+
+/// A command that moves no money, so that there is nothing to tell but that it is done.
+async fn change(
+    api: &Api,
+    id: &AccountId,
+    post: &Post<NoBody>,
+    command: AccountCommand,
+) -> Result<Response, Problem> {
+    let done = post.apply(api.app.execute(id, command)).await?;
     Ok((StatusCode::NO_CONTENT, written(&done)).into_response())
 }
 

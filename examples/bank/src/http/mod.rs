@@ -173,6 +173,8 @@ fn routes() -> Vec<Route> {
         posts("/accounts", accounts::open),
         posts("/accounts/{id}/deposits", accounts::deposit),
         posts("/accounts/{id}/withdrawals", accounts::withdraw),
+        posts("/accounts/{id}/freeze", accounts::freeze),
+        posts("/accounts/{id}/unfreeze", accounts::unfreeze),
         posts("/accounts/{id}/close", accounts::close),
         gets("/accounts/{id}", accounts::show),
         gets("/accounts/{id}/events", accounts::history),

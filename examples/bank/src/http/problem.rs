@@ -81,14 +81,16 @@ kinds! {
     InsufficientFunds = "insufficient-funds", UNPROCESSABLE_ENTITY, "The account holds too little";
     /// The account is closed.
     AccountClosed = "account-closed", UNPROCESSABLE_ENTITY, "The account is closed";
+    /// The account neither gives nor takes money for the time being.
+    AccountFrozen = "account-frozen", UNPROCESSABLE_ENTITY, "The account is frozen";
     /// The account holds money, so it can't be closed.
     AccountNotEmpty = "account-not-empty", UNPROCESSABLE_ENTITY, "The account is not empty";
     /// The balance would exceed what can be counted.
     BalanceOverflow =
         "balance-overflow", UNPROCESSABLE_ENTITY, "The balance would exceed what can be counted";
-    /// The user's accounts are in another currency.
+    /// The user's accounts, or the account itself, are in another currency.
     OtherCurrency =
-        "other-currency", UNPROCESSABLE_ENTITY, "The user keeps accounts in another currency";
+        "other-currency", UNPROCESSABLE_ENTITY, "The currency is another one";
     /// The idempotency key was used for another request.
     KeyReused =
         "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used before";
@@ -204,6 +206,10 @@ impl From<AccountError> for Problem {
             AccountError::AlreadyOpen => Self::new(Kind::AccountExists, error.to_string()),
             AccountError::NotFound => Self::new(Kind::AccountNotFound, error.to_string()),
             AccountError::Closed => Self::new(Kind::AccountClosed, error.to_string()),
+            AccountError::Frozen => Self::new(Kind::AccountFrozen, error.to_string()),
+            AccountError::OtherCurrency { held, .. } => {
+                Self::new(Kind::OtherCurrency, error.to_string()).with("currency", held.code())
+            }
             AccountError::InsufficientFunds { balance, amount } => {
                 Self::balance(Kind::InsufficientFunds, &error, balance)
                     .with("amount", amount.minor_units())

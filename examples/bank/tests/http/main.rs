@@ -6,6 +6,7 @@ mod accounts;
 mod bad_requests;
 mod client;
 mod currency;
+mod frozen;
 mod idempotency;
 mod operations;
 mod server;

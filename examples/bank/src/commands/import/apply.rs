@@ -40,6 +40,7 @@ pub(super) enum Reason {
     Closed,
     InsufficientFunds,
     NotEmpty,
+    Frozen,
     BalanceOverflow,
     OtherCurrency,
     TransfersNotSupported,
@@ -81,12 +82,13 @@ impl RowError {
 
 impl Reason {
     /// The reasons that are remembered.
-    const REMEMBERED: [Self; 7] = [
+    const REMEMBERED: [Self; 8] = [
         Self::AlreadyOpen,
         Self::NotFound,
         Self::Closed,
         Self::InsufficientFunds,
         Self::NotEmpty,
+        Self::Frozen,
         Self::BalanceOverflow,
         Self::OtherCurrency,
     ];
@@ -98,6 +100,8 @@ impl Reason {
             AccountError::Closed => Self::Closed,
             AccountError::InsufficientFunds { .. } => Self::InsufficientFunds,
             AccountError::NotEmpty { .. } => Self::NotEmpty,
+            AccountError::Frozen => Self::Frozen,
+            AccountError::OtherCurrency { .. } => Self::OtherCurrency,
             AccountError::Money(_) => Self::BalanceOverflow,
         }
     }
@@ -109,6 +113,7 @@ impl Reason {
             Self::Closed => "closed",
             Self::InsufficientFunds => "insufficient_funds",
             Self::NotEmpty => "not_empty",
+            Self::Frozen => "frozen",
             Self::BalanceOverflow => "balance_overflow",
             Self::OtherCurrency => "other_currency",
             Self::TransfersNotSupported => "transfers_not_supported",

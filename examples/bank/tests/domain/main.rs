@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod frozen;
+mod sending;
+
 use annals::Position;
 use annals_testing::given::{ProjectionScenario, Scenario};
 use bank::domain::{
