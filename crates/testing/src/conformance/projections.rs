@@ -7,14 +7,14 @@ use annals_core::{
 
 use super::{Subject, sample::*, table::*};
 
-fn fence_of(record: &annals_core::ProjectionRecord) -> Fence {
+pub(super) fn fence_of(record: &annals_core::ProjectionRecord) -> Fence {
     Fence {
         epoch: record.epoch,
         checkpoint: record.checkpoint.position,
     }
 }
 
-fn failure(at: u64) -> Failure {
+pub(super) fn failure(at: u64) -> Failure {
     Failure {
         position: position(at),
         event_type: "thing.done".to_owned(),

@@ -146,6 +146,25 @@ macro_rules! conformance {
                 rows_are_found_by_their_whole_key,
                 thousands_of_rows_are_written_and_found_at_once,
             }
+            leases {
+                a_new_projection_is_nobodys,
+                who_claims_a_projection_holds_it_visibly,
+                while_one_holds_a_lease_others_are_told_who,
+                of_racing_claims_exactly_one_holds,
+                a_renewed_lease_lasts_and_keeps_its_epoch,
+                a_renewal_can_shorten_a_lease,
+                who_takes_over_a_lease_that_ran_out_fences_the_last_owner_off,
+                who_lost_a_lease_can_neither_renew_nor_release_it,
+                an_owner_that_is_late_goes_on_while_nobody_came,
+                a_released_lease_is_had_at_once,
+                an_owner_that_released_and_comes_back_keeps_its_epoch,
+                an_unknown_projection_has_no_lease,
+                each_projection_has_a_lease_of_its_own,
+                an_operator_leaves_the_lease_to_its_owner,
+                a_rebuild_by_somebody_else_leaves_the_lease_to_its_owner,
+                a_projection_registered_again_stays_leased,
+                a_lease_outlives_the_handle_it_was_taken_with,
+            }
             rebuild {
                 a_rebuild_of_an_unknown_projection_is_refused,
                 a_rebuild_begins_empty_at_the_start_and_is_visible,

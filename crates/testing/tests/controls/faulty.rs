@@ -41,6 +41,7 @@ pub(crate) const WRITES_ROWS_BEFORE_CHECKPOINTS: u8 = 13;
 pub(crate) const RESUMES_NO_REBUILD: u8 = 14;
 pub(crate) const INSTALLS_NOTHING_INLINE: u8 = 15;
 pub(crate) const MIXES_BOTH_TABLES: u8 = 16;
+pub(crate) const LEASES_TO_EVERYBODY: u8 = 18;
 
 /// A store in memory that does one thing wrong.
 #[derive(Debug)]
@@ -287,6 +288,10 @@ impl<const FAULT: u8> ProjectionStore for Faulty<FAULT> {
     }
 
     async fn claim(&self, name: &str, owner: &str, term: Duration) -> Result<Claim, StoreError> {
+        let owner = match FAULT {
+            LEASES_TO_EVERYBODY => "anybody",
+            _ => owner,
+        };
         self.inner.claim(name, owner, term).await
     }
 

@@ -10,7 +10,7 @@ use annals_testing::conformance::{self, Subject};
 use faulty::{
     ACKNOWLEDGES_TOO_MUCH, CHECKS_BEFORE_IT_WRITES, FORGETS_APPENDS, FaultyFixture,
     IGNORES_CONDITIONS, IGNORES_EXPECTATIONS, IGNORES_FENCES, INSTALLS_NOTHING_INLINE,
-    KEEPS_MILLISECONDS, KEEPS_TEXT_ONLY, MIXES_BOTH_TABLES, NO_FAULT, RESUMES_NO_REBUILD,
+    KEEPS_MILLISECONDS, KEEPS_TEXT_ONLY, LEASES_TO_EVERYBODY, MIXES_BOTH_TABLES, NO_FAULT, RESUMES_NO_REBUILD,
     SHOWS_COMMITS_LATE, STOPS_A_PAGE_EARLY, SWAPS_IN_TWO_STEPS, WRITES_ROWS_BEFORE_CHECKPOINTS,
     WRITES_STREAM_BY_STREAM,
 };
@@ -69,6 +69,10 @@ controls! {
         projections::a_step_from_another_checkpoint_writes_nothing,
         projections::a_step_from_another_epoch_writes_nothing,
         projections::of_racing_steps_from_one_checkpoint_exactly_one_commits;
+    a_store_that_leases_to_everybody_is_caught: LEASES_TO_EVERYBODY, by
+        leases::while_one_holds_a_lease_others_are_told_who,
+        leases::of_racing_claims_exactly_one_holds,
+        leases::who_takes_over_a_lease_that_ran_out_fences_the_last_owner_off;
     a_store_that_writes_rows_before_checkpoints_is_caught: WRITES_ROWS_BEFORE_CHECKPOINTS, by
         cancellation::a_cancelled_step_is_there_wholly_or_not_at_all;
     a_store_that_resumes_no_rebuild_is_caught: RESUMES_NO_REBUILD, by
