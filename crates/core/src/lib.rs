@@ -23,13 +23,16 @@ pub mod metadata;
 pub mod name;
 pub mod order;
 pub mod projection;
+pub mod projection_record;
 pub mod projection_store;
 pub mod projector;
 pub mod query;
 pub mod read_model;
 pub mod snapshot;
 pub mod store;
+pub mod swap;
 pub mod value;
+pub mod waiting;
 mod wire;
 
 #[doc(hidden)]

@@ -11,10 +11,8 @@ use crate::{
         SwapRequest, Swapped,
     },
     projector::InlineProjection,
+    swap::must_be_close,
 };
-
-/// The most missing events that a swap folds itself.
-const MAX_CATCH_UP: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Rebuild {
@@ -101,10 +99,8 @@ impl State {
         }
         let target = if rebuild.spec.inline { head } else { live };
         let checkpoint = rebuild.side.checkpoint.position;
+        must_be_close(checkpoint, target)?;
         let missing = self.log.between(checkpoint, target);
-        if missing.len() > MAX_CATCH_UP {
-            return Err(RebuildError::Behind { checkpoint, target });
-        }
         let batches = missing.chunks(BATCH);
         let folded = rebuild.side.fold(projection.as_ref(), batches).await?;
         // Nothing awaits from here on, so a dropped future has swapped everything or nothing.

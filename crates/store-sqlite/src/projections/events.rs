@@ -1,6 +1,6 @@
 //! What projections read of the log within a transaction.
 
-use annals_core::{Checkpoint, Position, StoreError, StoredEvent};
+use annals_core::{Position, StoreError, StoredEvent};
 use sqlx::SqliteConnection;
 
 use crate::log;
@@ -22,12 +22,4 @@ pub(crate) async fn between(
     let missing = last.get().saturating_sub(after.get());
     let limit = usize::try_from(missing).unwrap_or(PAGE).min(PAGE);
     log::after(conn, after, limit).await
-}
-
-/// The checkpoint of whoever has finished this event.
-pub(crate) fn checkpoint_at(event: &StoredEvent) -> Checkpoint {
-    Checkpoint {
-        position: event.position,
-        event_id: Some(event.id),
-    }
 }

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use annals_core::{
-    FoldError, InlineProjection, Position, ProjectionSpec, ProjectionState, StoreError,
-    StoreErrorKind, StoredEvent, Target,
+    FoldError, InlineProjection, Position, ProjectionSpec, StoreError, StoreErrorKind, StoredEvent,
+    Target,
 };
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
@@ -124,10 +124,7 @@ async fn active(
 ) -> Result<Option<Stored>, StoreError> {
     let spec = projection.spec();
     let stored = record::one(conn, &spec.name).await?;
-    Ok(stored.filter(|stored| {
-        stored.record.state == ProjectionState::Running
-            && stored.record.fingerprint == spec.fingerprint
-    }))
+    Ok(stored.filter(|stored| stored.record.takes_part(spec)))
 }
 
 /// Folds one page of what is missing; false when nothing was.

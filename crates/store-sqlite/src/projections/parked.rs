@@ -6,14 +6,6 @@ use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use super::record;
 use crate::error::failed;
 
-/// A target as it is stored.
-pub(crate) fn target_text(target: Target) -> &'static str {
-    match target {
-        Target::Live => "live",
-        Target::Rebuild => "rebuild",
-    }
-}
-
 pub(crate) async fn put_aside(
     conn: &mut SqliteConnection,
     projection: &str,
@@ -22,7 +14,7 @@ pub(crate) async fn put_aside(
 ) -> Result<(), StoreError> {
     sqlx::query(include_str!("../../sql/projections/insert_parked.sql"))
         .bind(projection)
-        .bind(target_text(target))
+        .bind(target.as_str())
         .bind(record::number(event.position.get()))
         .bind(event.stream.as_str())
         .bind(&event.message)
@@ -41,7 +33,7 @@ pub(crate) async fn take_back(
 ) -> Result<(), StoreError> {
     sqlx::query(include_str!("../../sql/projections/delete_parked.sql"))
         .bind(projection)
-        .bind(target_text(target))
+        .bind(target.as_str())
         .bind(record::number(position.get()))
         .execute(conn)
         .await
@@ -56,7 +48,7 @@ pub(crate) async fn clear(
 ) -> Result<(), StoreError> {
     sqlx::query(include_str!("../../sql/projections/clear_parked.sql"))
         .bind(projection)
-        .bind(target_text(target))
+        .bind(target.as_str())
         .execute(conn)
         .await
         .map_err(failed("forget parked events"))?;
@@ -70,7 +62,7 @@ pub(crate) async fn select(
 ) -> Result<Vec<ParkedEvent>, StoreError> {
     let rows = sqlx::query(include_str!("../../sql/projections/select_parked.sql"))
         .bind(projection)
-        .bind(target_text(target))
+        .bind(target.as_str())
         .fetch_all(conn)
         .await
         .map_err(failed("read parked events"))?;

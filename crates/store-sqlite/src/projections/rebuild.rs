@@ -13,7 +13,7 @@ use sqlx::SqliteConnection;
 use super::{
     parked,
     record::{self, Stored},
-    statements, tables,
+    tables,
 };
 use crate::error::failed;
 
@@ -141,7 +141,7 @@ async fn is_resumable(
         return Ok(false);
     }
     match &spec.table {
-        Some(table) => tables::exists(conn, &statements::table_name(table, Target::Rebuild)).await,
+        Some(table) => tables::exists(conn, &table.name_of(Target::Rebuild)).await,
         None => Ok(true),
     }
 }
@@ -179,7 +179,7 @@ async fn start(conn: &mut SqliteConnection, begin: &Begin, epoch: i64) -> Result
         .bind(&spec.fingerprint)
         .bind(record::time(begin.now))
         .bind(begin.lease.as_secs_f64())
-        .bind(table.map(|table| statements::table_name(table, Target::Rebuild)))
+        .bind(table.map(|table| table.name_of(Target::Rebuild)))
         .execute(conn)
         .await
         .map_err(failed("begin a rebuild"))?;

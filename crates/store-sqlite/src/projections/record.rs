@@ -5,7 +5,6 @@ use annals_core::{
     RebuildRecord, StoreError, StoreErrorKind,
 };
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::Value as Json;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 use crate::error::failed;
@@ -56,7 +55,7 @@ pub(crate) async fn set_state(
 ) -> Result<bool, StoreError> {
     let changed = sqlx::query(include_str!("../../sql/projections/update_state.sql"))
         .bind(name)
-        .bind(state_text(state))
+        .bind(state.as_str())
         .bind(time(now))
         .execute(conn)
         .await
@@ -72,15 +71,12 @@ pub(crate) async fn fail(
     state: ProjectionState,
     failure: &Failure,
 ) -> Result<(), CommitError> {
-    let json = serde_json::to_string(failure).map_err(|error| {
-        StoreError::new(StoreErrorKind::Invalid, "record a failure").caused_by(error)
-    })?;
     let changed = sqlx::query(include_str!("../../sql/projections/update_failure.sql"))
         .bind(name)
         .bind(number(fence.epoch))
         .bind(number(fence.checkpoint.get()))
-        .bind(state_text(state))
-        .bind(json)
+        .bind(state.as_str())
+        .bind(failure.to_json()?)
         .bind(time(failure.since))
         .execute(conn)
         .await
@@ -110,7 +106,7 @@ fn read(row: &SqliteRow) -> Result<Stored, StoreError> {
     let failure: Option<String> = row.try_get("failure").map_err(field())?;
     let record = ProjectionRecord {
         name: row.try_get("name").map_err(field())?,
-        state: parse_state(&state)?,
+        state: ProjectionState::parse(&state)?,
         inline: row.try_get("inline").map_err(field())?,
         checkpoint: checkpoint(row, "position", "event_id")?,
         epoch: count(row.try_get("epoch").map_err(field())?),
@@ -118,7 +114,7 @@ fn read(row: &SqliteRow) -> Result<Stored, StoreError> {
         owner: row.try_get("owner").map_err(field())?,
         leased: row.try_get("leased").map_err(field())?,
         updated_at: parse_time(&updated_at)?,
-        failure: failure.as_deref().map(parse_failure).transpose()?,
+        failure: failure.as_deref().map(Failure::from_json).transpose()?,
         parked: count(row.try_get("parked").map_err(field())?),
         retry_parked: row.try_get("retry_parked").map_err(field())?,
         rebuild: read_rebuild(row)?,
@@ -154,46 +150,6 @@ fn checkpoint(row: &SqliteRow, position: &str, event_id: &str) -> Result<Checkpo
     Ok(Checkpoint {
         position: Position::new(count(row.try_get(position).map_err(field())?)),
         event_id: id,
-    })
-}
-
-/// A state as it is stored.
-pub(crate) fn state_text(state: ProjectionState) -> &'static str {
-    match state {
-        ProjectionState::Running => "running",
-        ProjectionState::Paused => "paused",
-        ProjectionState::Failed => "failed",
-        ProjectionState::Outdated => "outdated",
-        ProjectionState::Diverged => "diverged",
-    }
-}
-
-fn parse_state(text: &str) -> Result<ProjectionState, StoreError> {
-    Ok(match text {
-        "running" => ProjectionState::Running,
-        "paused" => ProjectionState::Paused,
-        "failed" => ProjectionState::Failed,
-        "outdated" => ProjectionState::Outdated,
-        "diverged" => ProjectionState::Diverged,
-        other => return Err(corrupt(format!("there is no state {other:?}"))),
-    })
-}
-
-fn parse_failure(json: &str) -> Result<Failure, StoreError> {
-    let fields: Json = serde_json::from_str(json).map_err(corrupt)?;
-    let text = |name: &str| {
-        let text = fields.get(name).and_then(Json::as_str).map(str::to_owned);
-        text.ok_or_else(|| corrupt(format!("a stored failure has no {name}")))
-    };
-    let position = fields.get("position").and_then(Json::as_u64);
-    Ok(Failure {
-        position: position
-            .map(Position::new)
-            .ok_or_else(|| corrupt("a stored failure has no position"))?,
-        event_type: text("event_type")?,
-        stream: text("stream")?,
-        message: text("message")?,
-        since: parse_time(&text("since")?)?,
     })
 }
 

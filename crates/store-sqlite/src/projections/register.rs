@@ -1,8 +1,6 @@
 //! Making a projection known, with its table.
 
-use annals_core::{
-    ProjectionRecord, ProjectionSpec, ProjectionState, StoreError, StoreErrorKind, Target,
-};
+use annals_core::{ProjectionRecord, ProjectionSpec, StoreError, StoreErrorKind, Target};
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 
@@ -56,18 +54,13 @@ async fn update(
 ) -> Result<(), StoreError> {
     let outdated = spec.fingerprint != stored.record.fingerprint;
     let anew = !outdated && recreate_lost_table(conn, spec).await?;
-    let state = match stored.record.state {
-        _ if outdated => ProjectionState::Outdated,
-        _ if anew => ProjectionState::Running,
-        ProjectionState::Outdated => ProjectionState::Running,
-        state => state,
-    };
+    let state = stored.record.state_when_registered(spec, anew);
     sqlx::query(include_str!(
         "../../sql/projections/update_registration.sql"
     ))
     .bind(&spec.name)
     .bind(spec.inline)
-    .bind(record::state_text(state))
+    .bind(state.as_str())
     .bind(anew)
     .bind(record::time(now))
     .bind(spec.table.map(|table| table.name))

@@ -5,24 +5,13 @@
 
 use annals_core::{Column, ColumnType, TableSpec, Target};
 
-/// How a table that a rebuild fills is called until it is swapped in.
-const REBUILD_SUFFIX: &str = "__rebuild";
-
 /// A name as SQL, whatever characters it has.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The bare name of one of a read model's two tables.
-pub(crate) fn table_name(table: &TableSpec, target: Target) -> String {
-    match target {
-        Target::Live => table.name.to_owned(),
-        Target::Rebuild => format!("{}{REBUILD_SUFFIX}", table.name),
-    }
-}
-
 fn target_table(table: &TableSpec, target: Target) -> String {
-    format!("main.{}", quoted(&table_name(table, target)))
+    format!("main.{}", quoted(&table.name_of(target)))
 }
 
 fn list(columns: impl Iterator<Item = &'static Column>) -> String {

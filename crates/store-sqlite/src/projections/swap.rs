@@ -3,8 +3,9 @@
 //! All of it happens in one transaction: whoever is killed leaves the old table or the new one.
 
 use annals_core::{
-    Checkpoint, ParkedEvent, Position, RebuildError, StoreError, StoreErrorKind, StoredEvent,
-    SwapRequest, Swapped, TableSpec, Target,
+    Checkpoint, Position, RebuildError, StoreError, StoreErrorKind, StoredEvent, SwapRequest,
+    Swapped, TableSpec, Target,
+    swap::{must_be_close, part_followers},
 };
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
@@ -16,9 +17,6 @@ use super::{
     statements, tables, verify,
 };
 use crate::error::failed;
-
-/// How many missing events a swap folds itself, while it holds up every writer.
-const MAX_BEHIND: u64 = 10_000;
 
 /// Swaps a read model's tables, once the caller commits the transaction.
 pub(crate) async fn swap(
@@ -32,7 +30,7 @@ pub(crate) async fn swap(
         return Err(error.caused_by("the projection has no table").into());
     };
     let stored = rebuild::lookup(conn, &request.spec.name).await?;
-    let begun = fenced_checkpoint(request, &stored)?;
+    let begun = request.begun(&stored.record)?;
     let target = needed(conn, &stored).await?;
     must_be_close(begun.position, target)?;
     let checkpoint = catch_up(conn, request, begun, target, fold).await?;
@@ -50,41 +48,13 @@ pub(crate) async fn swap(
     })
 }
 
-/// The rebuild's checkpoint, if the fence holds.
-pub(crate) fn fenced_checkpoint(
-    request: &SwapRequest,
-    stored: &Stored,
-) -> Result<Checkpoint, RebuildError> {
-    stored
-        .record
-        .rebuild
-        .as_ref()
-        .filter(|rebuild| rebuild.epoch == request.fence.epoch)
-        .map(|rebuild| rebuild.checkpoint)
-        .filter(|checkpoint| checkpoint.position == request.fence.checkpoint)
-        .ok_or_else(|| RebuildError::Fenced {
-            projection: request.spec.name.clone(),
-        })
-}
-
-/// Up to where the new table has to reach. A checkpoint beyond the head belongs to another log.
+/// Up to where the new table has to reach.
 pub(crate) async fn needed(
     conn: &mut SqliteConnection,
     stored: &Stored,
 ) -> Result<Position, StoreError> {
     let head = events::head(conn).await?;
-    if stored.record.inline {
-        return Ok(head);
-    }
-    Ok(head.min(stored.record.checkpoint.position))
-}
-
-/// Refuses a swap that would hold up the writers for long.
-pub(crate) fn must_be_close(checkpoint: Position, target: Position) -> Result<(), RebuildError> {
-    if target.get().saturating_sub(checkpoint.get()) > MAX_BEHIND {
-        return Err(RebuildError::Behind { checkpoint, target });
-    }
-    Ok(())
+    Ok(stored.record.swap_target(head))
 }
 
 /// Folds what the new table lacks.
@@ -101,7 +71,7 @@ pub(crate) async fn catch_up(
             let doing = format!("read the events after position {}", checkpoint.position);
             return Err(StoreError::new(StoreErrorKind::Corrupt, doing).into());
         };
-        checkpoint = events::checkpoint_at(last);
+        checkpoint = Checkpoint::at(last);
         let page = park_followers(conn, request, page).await?;
         fold.fold(&page, Target::Rebuild, conn).await?;
     }
@@ -119,17 +89,9 @@ async fn park_followers(
     if parked.is_empty() {
         return Ok(page);
     }
-    let (followers, others): (Vec<_>, Vec<_>) = page
-        .into_iter()
-        .partition(|event| parked.iter().any(|parked| parked.stream == event.stream));
-    for event in followers {
-        let aside = ParkedEvent {
-            stream: event.stream.clone(),
-            position: event.position,
-            message: "an earlier event of this stream is parked".to_owned(),
-            since: request.now,
-        };
-        parked::put_aside(conn, projection, Target::Rebuild, &aside).await?;
+    let (others, followers) = part_followers(page, &parked, request.now);
+    for event in &followers {
+        parked::put_aside(conn, projection, Target::Rebuild, event).await?;
     }
     Ok(others)
 }

@@ -1,6 +1,9 @@
 //! The tables themselves: whether they are there, whose they are, making and dropping them.
 
-use annals_core::{StoreError, StoreErrorKind, TableSpec, Target};
+use annals_core::{
+    StoreError, TableSpec, Target,
+    projection_record::{table_name_taken, table_of_another},
+};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::statements;
@@ -13,7 +16,7 @@ pub(crate) async fn create(
     table: &TableSpec,
     target: Target,
 ) -> Result<(), StoreError> {
-    let name = statements::table_name(table, target);
+    let name = table.name_of(target);
     must_be_free(conn, projection, &name).await?;
     execute(conn, statements::create_table(table, target)).await
 }
@@ -24,23 +27,14 @@ pub(crate) async fn must_be_free(
     projection: &str,
     name: &str,
 ) -> Result<(), StoreError> {
-    let invalid = |problem: String| {
-        let doing = format!("create the table of projection `{projection}`");
-        StoreError::new(StoreErrorKind::Invalid, doing).caused_by(problem)
-    };
     if let Some(other) = owner(conn, name).await?
         && other != projection
     {
-        return Err(invalid(format!(
-            "projection `{other}` fills table `{name}`; give one of them another table"
-        )));
+        return Err(table_of_another(projection, &other, name));
     }
     match kind(conn, name).await? {
         None => Ok(()),
-        Some(kind) => Err(invalid(format!(
-            "there is a {kind} `{name}` already, which this projection did not make; \
-             rename it, or give the read model another table"
-        ))),
+        Some(kind) => Err(table_name_taken(projection, &kind, name)),
     }
 }
 

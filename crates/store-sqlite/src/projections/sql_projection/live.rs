@@ -1,10 +1,10 @@
 //! A SQL projection that follows the log.
 
-use std::{collections::HashSet, fmt, ops::Range, sync::Arc};
+use std::{collections::HashSet, fmt, ops::Range};
 
 use annals_core::{
-    CommitError, Decoded, EventSet, FoldError, Page, Projector, RebuildError, Step, StoreError,
-    StoreErrorKind, StreamName, SwapRequest, Swapped, Target, projector::relevant,
+    CommitError, FoldError, Page, Projector, RebuildError, Step, StoreError, StoreErrorKind,
+    StreamName, SwapRequest, Swapped, Target, waiting::Waiting,
 };
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
@@ -19,12 +19,6 @@ use crate::{
 /// So many events make the engine commit, since the statements hold up every append.
 const EVENTS_PER_COMMIT: usize = 500;
 
-/// The events of a page that are to be applied.
-struct Waiting<E> {
-    decoded: Arc<[Decoded<E>]>,
-    indexes: Vec<usize>,
-}
-
 /// Collects events, and applies them in the transaction that moves the checkpoint.
 ///
 /// An event that can't be read fails in `fold`; one whose statements fail can do so only in
@@ -32,7 +26,7 @@ struct Waiting<E> {
 pub(super) struct LiveProjector<P: SqlProjection> {
     store: SqliteStore,
     fold: SqlFold<P>,
-    waiting: Vec<Waiting<P::Event>>,
+    waiting: Waiting<P::Event>,
 }
 
 impl<P: SqlProjection> LiveProjector<P> {
@@ -41,7 +35,7 @@ impl<P: SqlProjection> LiveProjector<P> {
         Ok(Self {
             store,
             fold,
-            waiting: Vec::new(),
+            waiting: Waiting::default(),
         })
     }
 }
@@ -58,23 +52,12 @@ impl<P: SqlProjection> Projector for LiveProjector<P> {
         events: Range<usize>,
         parked: &HashSet<StreamName>,
     ) -> Result<(), FoldError> {
-        let decoded = page.decode::<P::Event>();
-        let mut indexes = Vec::new();
-        let both = page.events().iter().zip(decoded.iter()).enumerate();
-        for (index, (stored, decoded)) in both.take(events.end).skip(events.start) {
-            if parked.contains(&stored.stream) {
-                continue;
-            }
-            if relevant(P::NAME, stored, decoded, P::UNKNOWN)?.is_some() {
-                indexes.push(index);
-            }
-        }
-        self.waiting.push(Waiting { decoded, indexes });
-        Ok(())
+        let waiting = &mut self.waiting;
+        waiting.take_in(P::NAME, P::UNKNOWN, page, events, parked)
     }
 
     fn pending(&self) -> usize {
-        let events: usize = self.waiting.iter().map(|page| page.indexes.len()).sum();
+        let events = self.waiting.len();
         if events >= EVENTS_PER_COMMIT {
             usize::MAX
         } else {
@@ -88,7 +71,9 @@ impl<P: SqlProjection> Projector for LiveProjector<P> {
             .transaction("commit a SQL projection", move |conn| {
                 Box::pin(async move {
                     commit::advance(conn, P::NAME, Target::Live, &step).await?;
-                    apply_all::<P>(&waiting, conn).await?;
+                    for event in waiting.events() {
+                        fold::apply::<P>(event, conn).await?;
+                    }
                     Ok(())
                 })
             })
@@ -106,20 +91,6 @@ impl<P: SqlProjection> Projector for LiveProjector<P> {
             .caused_by("only what a rebuild filled is swapped in")
             .into())
     }
-}
-
-async fn apply_all<P: SqlProjection>(
-    waiting: &[Waiting<P::Event>],
-    conn: &mut SqliteConnection,
-) -> Result<(), FoldError> {
-    for page in waiting {
-        for index in &page.indexes {
-            if let Some(Decoded::Event(event)) = page.decoded.get(*index) {
-                fold::apply::<P>(event, conn).await?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Makes the projection's tables when it runs for the first time.
@@ -163,12 +134,6 @@ pub(super) async fn run_schema<P: SqlProjection>(
         }
     }
     Ok(())
-}
-
-impl<E: EventSet> fmt::Debug for Waiting<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Waiting").field(&self.indexes.len()).finish()
-    }
 }
 
 impl<P: SqlProjection> fmt::Debug for LiveProjector<P> {

@@ -2,7 +2,9 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use annals_core::{Differences, RebuildError, RowDifference, StoreError, SwapRequest, Swapped};
+use annals_core::{
+    Differences, RebuildError, RowDifference, StoreError, SwapRequest, Swapped, swap::must_be_close,
+};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
 
 use super::{SqlProjection, fold::SqlFold, live::run_schema, shadow, statements};
@@ -50,9 +52,9 @@ async fn exchange<P: SqlProjection>(
     fold: &Installed,
 ) -> Result<Swapped, RebuildError> {
     let stored = rebuild::lookup(conn, P::NAME).await?;
-    let begun = swap::fenced_checkpoint(request, &stored)?;
+    let begun = request.begun(&stored.record)?;
     let target = swap::needed(conn, &stored).await?;
-    swap::must_be_close(begun.position, target)?;
+    must_be_close(begun.position, target)?;
     let live = stored.record.checkpoint.position;
     let comparable = request.verify.is_some() && begun.position.max(target) == live;
     if comparable {
