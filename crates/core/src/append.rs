@@ -187,30 +187,44 @@ impl Append {
             if !ids.insert(event.id) {
                 return invalid(format!("it has the event id {} twice", event.id));
             }
-            if event.payload.len() > MAX_PAYLOAD_BYTES {
-                let bytes = event.payload.len();
-                return invalid(format!(
-                    "the payload of `{}` has {bytes} bytes; {MAX_PAYLOAD_BYTES} are allowed",
-                    event.event_type
-                ));
-            }
-            let bytes = event.metadata.free_bytes();
-            if bytes > MAX_METADATA_BYTES {
-                return invalid(format!(
-                    "the metadata of `{}` has {bytes} bytes; {MAX_METADATA_BYTES} are allowed",
-                    event.event_type
-                ));
-            }
-            if event.tags.len() > MAX_TAGS {
-                let tags = event.tags.len();
-                return invalid(format!(
-                    "`{}` has {tags} tags; {MAX_TAGS} are allowed",
-                    event.event_type
-                ));
-            }
+            check_event(
+                &event.event_type,
+                &event.payload,
+                &event.metadata,
+                &event.tags,
+            )
+            .or_else(invalid)?;
         }
         Ok(())
     }
+}
+
+/// Checks what no store accepts of a single event; says what is too much.
+pub(crate) fn check_event(
+    event_type: &EventType,
+    payload: &[u8],
+    metadata: &Metadata,
+    tags: &[Tag],
+) -> Result<(), String> {
+    let bytes = payload.len();
+    if bytes > MAX_PAYLOAD_BYTES {
+        return Err(format!(
+            "the payload of `{event_type}` has {bytes} bytes; {MAX_PAYLOAD_BYTES} are allowed"
+        ));
+    }
+    let bytes = metadata.free_bytes();
+    if bytes > MAX_METADATA_BYTES {
+        return Err(format!(
+            "the metadata of `{event_type}` has {bytes} bytes; {MAX_METADATA_BYTES} are allowed"
+        ));
+    }
+    let tags = tags.len();
+    if tags > MAX_TAGS {
+        return Err(format!(
+            "`{event_type}` has {tags} tags; {MAX_TAGS} are allowed"
+        ));
+    }
+    Ok(())
 }
 
 /// What an append brought about.

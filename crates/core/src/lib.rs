@@ -11,6 +11,7 @@
 //! | what is asked | [`ReadModel`], [`Projection`] |
 //! | where it is kept | [`EventStore`], [`ProjectionStore`], [`SnapshotStore`] |
 
+pub mod admission;
 pub mod aggregate;
 pub mod append;
 pub mod clock;
@@ -28,9 +29,11 @@ pub mod projection_store;
 pub mod projector;
 pub mod query;
 pub mod read_model;
+pub mod saga;
 pub mod snapshot;
 pub mod store;
 pub mod swap;
+pub mod transfer;
 pub mod value;
 pub mod waiting;
 mod wire;
@@ -63,4 +66,5 @@ pub use query::{LogRead, Query, QueryItem, StreamRead};
 pub use read_model::{ReadModel, RowError, TableSpec};
 pub use snapshot::{Snapshot, SnapshotStore};
 pub use store::{EventStore, LogPage, Store, StoreError, StoreErrorKind};
+pub use transfer::RecordedAppend;
 pub use value::{Column, ColumnType, ColumnValue, Row, Value};

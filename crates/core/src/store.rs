@@ -13,6 +13,7 @@ use crate::{
     projection_store::ProjectionStore,
     query::{LogRead, StreamRead},
     snapshot::SnapshotStore,
+    transfer::RecordedAppend,
 };
 
 /// Part of the log, in the order it was asked for.
@@ -55,6 +56,35 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
         &self,
         id: AppendId,
     ) -> Result<Option<(Appended, Fingerprint)>, StoreError>;
+
+    /// A page of what appends with an id brought about, in the order of their ids, after `after`;
+    /// empty when there are no more. For moving a log to another store.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    async fn appends(
+        &self,
+        after: Option<AppendId>,
+        limit: usize,
+    ) -> Result<Vec<RecordedAppend>, StoreError>;
+
+    /// Takes in a piece of another store's log as it is: positions, versions, ids, times (to the
+    /// microsecond), metadata, tags and payload bytes are kept. All of it or nothing; durable when
+    /// answered. Answers the new head.
+    ///
+    /// The events must follow on the head, and the appends lie at or below the new one. Inline
+    /// projections fold what comes in. [`check_piece`](crate::transfer::check_piece) is what every
+    /// store checks; one piece carries at most [`MAX_EVENTS`](crate::append::MAX_EVENTS) of each.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Invalid`], with nothing written, when the piece does not follow on what
+    /// is there, has an id that is there already or exceeds a limit. After any other error look at
+    /// the head: a commit may have come through though its answer was lost.
+    async fn import(
+        &self,
+        events: Vec<StoredEvent>,
+        appends: Vec<RecordedAppend>,
+    ) -> Result<Position, StoreError>;
 
     /// A page of one stream; empty when there is nothing (more).
     ///

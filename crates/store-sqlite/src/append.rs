@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use annals_core::{
-    Append, AppendError, AppendId, Appended, Fingerprint, FoldError, Position, StoreError,
-    StreamName, StreamWrite, Version,
+    Append, AppendError, AppendId, Appended, Fingerprint, FoldError, Position, RecordedAppend,
+    StoreError, StreamName, StreamWrite, Version,
 };
 use sqlx::{Row, SqliteConnection};
 
@@ -63,7 +63,7 @@ pub(crate) struct Batch<'a> {
     /// What appends with an id brought about, before the batch or in it.
     known: HashMap<AppendId, (Fingerprint, Appended)>,
     /// Those of the batch, to be recorded.
-    done: Vec<(&'a Append, Appended)>,
+    done: Vec<RecordedAppend>,
 }
 
 impl<'a> Batch<'a> {
@@ -96,18 +96,7 @@ impl<'a> Batch<'a> {
         let mut streams: Vec<&StreamName> = writes.map(|write| &write.stream).collect();
         streams.sort_unstable();
         streams.dedup();
-        let names = serde_json::to_string(&streams).map_err(corrupt)?;
-        let row = sqlx::query(sql::HEADS)
-            .bind(names)
-            .fetch_one(&mut *self.conn)
-            .await
-            .map_err(failed(DOING))?;
-        self.before = row.try_get(0).map_err(failed(DOING))?;
-        let versions: &str = row.try_get(1).map_err(failed(DOING))?;
-        for (stream, version) in streams.into_iter().zip(versions.split(',')) {
-            self.versions
-                .insert(stream, version.parse().map_err(corrupt)?);
-        }
+        (self.before, self.versions) = heads(self.conn, streams).await?;
         Ok(())
     }
 
@@ -223,7 +212,8 @@ impl<'a> Batch<'a> {
         if let Some(id) = append.id {
             self.known
                 .insert(id, (append.fingerprint, appended.clone()));
-            self.done.push((append, appended.clone()));
+            self.done
+                .push(RecordedAppend::new(id, append.fingerprint, &appended));
         }
         appended
     }
@@ -264,6 +254,25 @@ impl<'a> Batch<'a> {
         let wrote = !self.placed.is_empty() || !self.done.is_empty();
         Ok((self.conn, self.placed, wrote))
     }
+}
+
+/// The head of the log, and the versions of these streams, of which none may come twice.
+pub(crate) async fn heads<'a>(
+    conn: &mut SqliteConnection,
+    streams: Vec<&'a StreamName>,
+) -> Result<(i64, HashMap<&'a StreamName, i64>), StoreError> {
+    let names = serde_json::to_string(&streams).map_err(corrupt)?;
+    let row = sqlx::query(sql::HEADS)
+        .bind(names)
+        .fetch_one(conn)
+        .await
+        .map_err(failed(DOING))?;
+    let head = row.try_get(0).map_err(failed(DOING))?;
+    let versions: Option<&str> = row.try_get(1).map_err(failed(DOING))?;
+    let versions = versions.unwrap_or_default().split(',');
+    let known = streams.into_iter().zip(versions);
+    let known = known.map(|(stream, version)| Ok((stream, version.parse().map_err(corrupt)?)));
+    Ok((head, known.collect::<Result<_, StoreError>>()?))
 }
 
 fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {

@@ -1,11 +1,14 @@
 //! Writes rows, many with one statement.
 
-use annals_core::{Append, Appended, EventHeader, NewEvent, Position, StoredEvent, StreamName};
+use annals_core::{
+    EventHeader, EventId, EventType, Metadata, NewEvent, Position, RecordedAppend, StoredEvent,
+    StreamName, Tag,
+};
 use chrono::{DateTime, SubsecRound, Utc};
 use sqlx::{Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 use std::sync::Arc;
 
-use crate::{frame, sql};
+use crate::{frame, log::clamped, sql};
 
 /// How many rows one statement writes at most; measured: more gains nothing.
 const MAX_ROWS: usize = 64;
@@ -43,21 +46,76 @@ impl Placed<'_> {
     }
 }
 
+/// What the table `events` holds of an event.
+pub(crate) struct EventRow<'a> {
+    position: i64,
+    stream: &'a StreamName,
+    version: i64,
+    event_type: &'a EventType,
+    schema_version: u32,
+    id: EventId,
+    recorded_at: DateTime<Utc>,
+    metadata: &'a Metadata,
+    tags: &'a [Tag],
+    payload: &'a [u8],
+}
+
+impl<'a> From<&Placed<'a>> for EventRow<'a> {
+    fn from(placed: &Placed<'a>) -> Self {
+        let event = placed.event;
+        Self {
+            position: placed.position,
+            stream: placed.stream,
+            version: placed.version,
+            event_type: &event.event_type,
+            schema_version: event.schema_version,
+            id: event.id,
+            recorded_at: placed.recorded_at,
+            metadata: &event.metadata,
+            tags: &event.tags,
+            payload: &event.payload,
+        }
+    }
+}
+
+impl<'a> From<&'a StoredEvent> for EventRow<'a> {
+    fn from(event: &'a StoredEvent) -> Self {
+        Self {
+            position: clamped(event.position.get()),
+            stream: &event.stream,
+            version: clamped(event.version.get()),
+            event_type: &event.event_type,
+            schema_version: event.schema_version,
+            id: event.id,
+            recorded_at: event.recorded_at,
+            metadata: &event.metadata,
+            tags: &event.tags,
+            payload: &event.payload,
+        }
+    }
+}
+
 /// Writes events and their tags; `before` is the position before the first of them.
-pub(crate) async fn events(
+pub(crate) async fn events<'a, T>(
     conn: &mut SqliteConnection,
     before: i64,
-    placed: &[Placed<'_>],
-) -> Result<(), sqlx::Error> {
-    for rows in chunks(placed) {
+    events: &'a [T],
+) -> Result<(), sqlx::Error>
+where
+    EventRow<'a>: From<&'a T>,
+{
+    let mut tagged = false;
+    for rows in chunks(events) {
         let statement = sql::rows_of(sql::INSERT_EVENTS, 12, rows.len());
         let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
         for row in rows {
-            query = bind_event(query, row)?;
+            let row = EventRow::from(row);
+            tagged |= !row.tags.is_empty();
+            query = bind_event(query, &row)?;
         }
         query.execute(&mut *conn).await?;
     }
-    if placed.iter().any(|row| !row.event.tags.is_empty()) {
+    if tagged {
         sqlx::query(sql::INSERT_TAGS)
             .bind(before)
             .execute(conn)
@@ -68,40 +126,39 @@ pub(crate) async fn events(
 
 fn bind_event<'q>(
     query: Query<'q, Sqlite, SqliteArguments>,
-    row: &Placed<'q>,
+    row: &EventRow<'q>,
 ) -> Result<Query<'q, Sqlite, SqliteArguments>, sqlx::Error> {
-    let event = row.event;
     let encode = |error: serde_json::Error| sqlx::Error::Encode(error.into());
     Ok(query
         .bind(row.position)
         .bind(row.stream.as_str())
         .bind(row.version)
-        .bind(event.event_type.as_str())
-        .bind(i64::from(event.schema_version))
-        .bind(&event.id.uuid().as_bytes()[..])
+        .bind(row.event_type.as_str())
+        .bind(i64::from(row.schema_version))
+        .bind(&row.id.uuid().as_bytes()[..])
         .bind(row.recorded_at.timestamp_micros())
-        .bind(&event.metadata.correlation_id.uuid().as_bytes()[..])
-        .bind(&event.metadata.causation_id.uuid().as_bytes()[..])
-        .bind(frame::metadata_text(&event.metadata).map_err(encode)?)
-        .bind(frame::tags_text(&event.tags).map_err(encode)?)
-        .bind(event.payload.as_slice()))
+        .bind(&row.metadata.correlation_id.uuid().as_bytes()[..])
+        .bind(&row.metadata.causation_id.uuid().as_bytes()[..])
+        .bind(frame::metadata_text(row.metadata).map_err(encode)?)
+        .bind(frame::tags_text(row.tags).map_err(encode)?)
+        .bind(row.payload))
 }
 
 /// Records what appends with an id brought about.
 pub(crate) async fn appends(
     conn: &mut SqliteConnection,
-    done: &[(&Append, Appended)],
+    done: &[RecordedAppend],
 ) -> Result<(), sqlx::Error> {
     for rows in chunks(done) {
         let statement = sql::rows_of(sql::INSERT_APPENDS, 4, rows.len());
         let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
-        for (append, appended) in rows {
-            let versions = serde_json::to_string(&appended.versions)
+        for append in rows {
+            let versions = serde_json::to_string(&append.versions)
                 .map_err(|error| sqlx::Error::Encode(error.into()))?;
             query = query
-                .bind(append.id.map(|id| id.uuid().as_bytes().to_vec()))
-                .bind(append.fingerprint.to_vec())
-                .bind(crate::log::clamped(appended.position.get()))
+                .bind(&append.id.uuid().as_bytes()[..])
+                .bind(&append.fingerprint[..])
+                .bind(clamped(append.position.get()))
                 .bind(versions);
         }
         query.execute(&mut *conn).await?;

@@ -19,6 +19,7 @@ mod sql;
 mod store;
 mod tail;
 mod transaction;
+mod transfer;
 mod writer;
 
 use std::{fmt, sync::Arc};

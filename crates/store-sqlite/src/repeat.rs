@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use annals_core::{
-    Append, AppendError, AppendId, Appended, EventId, Fingerprint, NewEvent, Position, StoreError,
-    StoreErrorKind, StreamName, Version,
+    Append, AppendError, AppendId, Appended, EventId, Fingerprint, NewEvent, Position,
+    RecordedAppend, StoreError, StoreErrorKind, StreamName, Version,
 };
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use uuid::Uuid;
@@ -31,19 +31,24 @@ pub(crate) async fn find_appends(
         .map_err(failed(DOING))?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in &rows {
-        let fingerprint: &[u8] = row.try_get(1).map_err(failed(DOING))?;
-        let versions: &str = row.try_get(3).map_err(failed(DOING))?;
-        let appended = Appended {
-            position: Position::new(number(row, 2, DOING)?),
-            versions: serde_json::from_str(versions).map_err(|error| corrupt(error, DOING))?,
-            repeated: false,
-        };
-        let fingerprint = fingerprint
-            .try_into()
-            .map_err(|error| corrupt(error, DOING))?;
-        found.insert(AppendId::new(uuid(row, 0)?), (fingerprint, appended));
+        let append = recorded(row, DOING)?;
+        found.insert(append.id, (append.fingerprint, append.appended()));
     }
     Ok(found)
+}
+
+/// A row of the table `appends`.
+pub(crate) fn recorded(row: &SqliteRow, doing: &str) -> Result<RecordedAppend, StoreError> {
+    let fingerprint: &[u8] = row.try_get(1).map_err(failed(doing))?;
+    let versions: &str = row.try_get(3).map_err(failed(doing))?;
+    Ok(RecordedAppend {
+        id: AppendId::new(uuid(row, 0)?),
+        fingerprint: fingerprint
+            .try_into()
+            .map_err(|error| corrupt(error, doing))?,
+        position: Position::new(number(row, 2, doing)?),
+        versions: serde_json::from_str(versions).map_err(|error| corrupt(error, doing))?,
+    })
 }
 
 /// An event that has the id of one to be appended.

@@ -9,6 +9,7 @@ macro_rules! statements {
 }
 
 statements! {
+    APPENDS = "appends";
     CHECK_WRITABLE = "check_writable";
     CREATE_MIGRATIONS = "create_migrations";
     EVENT_ID = "event_id";

@@ -2,7 +2,8 @@
 
 use annals_core::{
     Append, AppendError, AppendId, Appended, EventStore, Fingerprint, LogPage, LogRead, Position,
-    Store, StoreError, StoreErrorKind, StoredEvent, StreamName, StreamRead, Version,
+    RecordedAppend, Store, StoreError, StoreErrorKind, StoredEvent, StreamName, StreamRead,
+    Version,
 };
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -10,8 +11,8 @@ use tokio::sync::oneshot;
 use crate::{
     SqliteStore, append,
     error::failed,
-    log, repeat,
-    writer::{Job, Request},
+    log, repeat, transfer,
+    writer::{Import, Job, Request},
 };
 
 #[async_trait]
@@ -36,6 +37,34 @@ impl EventStore for SqliteStore {
         Ok(found
             .remove(&id)
             .map(|(fingerprint, appended)| (appended, fingerprint)))
+    }
+
+    async fn appends(
+        &self,
+        after: Option<AppendId>,
+        limit: usize,
+    ) -> Result<Vec<RecordedAppend>, StoreError> {
+        let mut conn = self.reading("read the appends").await?;
+        transfer::appends(&mut conn, after, limit).await
+    }
+
+    async fn import(
+        &self,
+        events: Vec<StoredEvent>,
+        appends: Vec<RecordedAppend>,
+    ) -> Result<Position, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let import = Import {
+            events,
+            appends,
+            reply,
+        };
+        let queue = &self.shared.queue;
+        queue.put(transfer::DOING, Job::Import(import)).await?;
+        answer.await.unwrap_or_else(|_| {
+            let error = StoreError::new(StoreErrorKind::Other, transfer::DOING);
+            Err(error.caused_by("the writer stopped"))
+        })
     }
 
     async fn read_stream(&self, read: StreamRead) -> Result<Vec<StoredEvent>, StoreError> {

@@ -5,11 +5,15 @@
 //! that goes away can't leave a transaction half done.
 
 mod commit;
+mod import;
 mod task;
 #[cfg(test)]
 mod tests;
 
-use annals_core::{Append, AppendError, Appended, StoreError, StoreErrorKind};
+use annals_core::{
+    Append, AppendError, Appended, Position, RecordedAppend, StoreError, StoreErrorKind,
+    StoredEvent,
+};
 use futures_util::future::BoxFuture;
 use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +26,8 @@ pub(crate) use task::Writer;
 pub(crate) enum Job {
     /// Append events.
     Append(Request),
+    /// Take in a piece of another store's log.
+    Import(Import),
     /// Run a piece of work in a transaction of its own.
     Work(Box<Work>),
     /// Finish what was accepted, then let go of the file.
@@ -32,6 +38,13 @@ pub(crate) enum Job {
 pub(crate) struct Request {
     pub(crate) append: Append,
     pub(crate) reply: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+/// A piece of another store's log, and who waits for it.
+pub(crate) struct Import {
+    pub(crate) events: Vec<StoredEvent>,
+    pub(crate) appends: Vec<RecordedAppend>,
+    pub(crate) reply: oneshot::Sender<Result<Position, StoreError>>,
 }
 
 /// A piece of work for a transaction of its own.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, admission::Admission, closed};
+use super::{MemoryStore, admission::Admission, closed, inline::refusal};
 use crate::{
     append::{Append, AppendError, Appended, Fingerprint},
     event::StoredEvent,
@@ -11,6 +11,7 @@ use crate::{
     order::{Position, Version},
     query::{LogRead, StreamRead},
     store::{EventStore, LogPage, StoreError},
+    transfer::{RecordedAppend, not_folded},
 };
 
 #[async_trait]
@@ -22,7 +23,7 @@ impl EventStore for MemoryStore {
             Admission::Repeated(appended) => return Ok(appended),
             Admission::New(batch) => batch,
         };
-        let folded = state.fold_inline(&batch.events).await?;
+        let folded = state.fold_inline(&batch.events).await.map_err(refusal)?;
         // Nothing awaits from here on, so a dropped future has written everything or nothing.
         state.write_inline(folded);
         let appended = state.log.write(batch);
@@ -36,6 +37,30 @@ impl EventStore for MemoryStore {
     ) -> Result<Option<(Appended, Fingerprint)>, StoreError> {
         let state = self.state("find an append").await?;
         Ok(state.log.find_append(id).cloned())
+    }
+
+    async fn appends(
+        &self,
+        after: Option<AppendId>,
+        limit: usize,
+    ) -> Result<Vec<RecordedAppend>, StoreError> {
+        let state = self.state("read the appends").await?;
+        Ok(state.log.appends(after, limit))
+    }
+
+    async fn import(
+        &self,
+        events: Vec<StoredEvent>,
+        appends: Vec<RecordedAppend>,
+    ) -> Result<Position, StoreError> {
+        let mut state = self.state("import a piece of a log").await?;
+        let head = state.log.check_import(&events, &appends)?;
+        let folded = state.fold_inline(&events).await.map_err(not_folded)?;
+        // Nothing awaits from here on, so a dropped future has written everything or nothing.
+        state.write_inline(folded);
+        state.log.import(events, appends);
+        self.head.send_replace(Some(head));
+        Ok(head)
     }
 
     async fn read_stream(&self, read: StreamRead) -> Result<Vec<StoredEvent>, StoreError> {

@@ -43,7 +43,7 @@ impl State {
     pub(super) async fn fold_inline(
         &self,
         new: &[StoredEvent],
-    ) -> Result<Vec<(String, Folded)>, AppendError> {
+    ) -> Result<Vec<(String, Folded)>, FoldError> {
         let mut all = Vec::new();
         for (name, projection) in &self.inline {
             let entry = self.projections.get(name);
@@ -54,7 +54,7 @@ impl State {
             let missed = self.log.after(entry.live.checkpoint.position);
             let batches = missed.chunks(BATCH).chain(iter::once(new));
             let folded = entry.live.fold(projection.as_ref(), batches).await;
-            all.push((name.clone(), folded.map_err(refusal)?));
+            all.push((name.clone(), folded?));
         }
         Ok(all)
     }
@@ -78,7 +78,8 @@ impl Entry {
     }
 }
 
-fn refusal(error: FoldError) -> AppendError {
+/// What an append is answered that an inline projection refuses.
+pub(super) fn refusal(error: FoldError) -> AppendError {
     match error {
         FoldError::Event {
             projection,

@@ -1,6 +1,9 @@
 //! The log: events by position, by stream and by id.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
 
 use crate::{
     append::{Appended, Fingerprint},
@@ -10,6 +13,7 @@ use crate::{
     order::{Direction, Position, Version},
     query::{LogRead, Query, StreamRead},
     store::LogPage,
+    transfer::RecordedAppend,
 };
 
 #[derive(Debug, Default)]
@@ -19,7 +23,8 @@ pub(super) struct Log {
     /// The position of a stream's version `v` is at index `v - 1`.
     streams: HashMap<StreamName, Vec<Position>>,
     ids: HashMap<EventId, Position>,
-    appends: HashMap<AppendId, (Appended, Fingerprint)>,
+    /// By id, as they are exported in that order.
+    appends: BTreeMap<AppendId, (Appended, Fingerprint)>,
 }
 
 impl Log {
@@ -48,6 +53,15 @@ impl Log {
 
     pub(super) fn find_append(&self, id: AppendId) -> Option<&(Appended, Fingerprint)> {
         self.appends.get(&id)
+    }
+
+    /// What appends with an id above this one brought about.
+    pub(super) fn appends(&self, after: Option<AppendId>, limit: usize) -> Vec<RecordedAppend> {
+        let above = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let appends = self.appends.range((above, Bound::Unbounded)).take(limit);
+        appends
+            .map(|(id, (appended, fingerprint))| RecordedAppend::new(*id, *fingerprint, appended))
+            .collect()
     }
 
     pub(super) fn version(&self, stream: &StreamName) -> Version {

@@ -12,6 +12,7 @@ mod rebuild;
 mod side;
 mod snapshots;
 mod table;
+mod transfer;
 
 use std::{
     any::Any,

@@ -11,11 +11,11 @@ use std::{
 };
 
 use annals_core::{
-    Append, AppendError, AppendId, Appended, Claim, Commit, CommitError, EventStore, Failure, Fence,
-    Fingerprint, FoldError, InlineProjection, LogPage, LogRead, MemoryStore, ParkedEvent, Position,
-    ProjectionRecord, ProjectionSpec, ProjectionState, ProjectionStore, RebuildError,
-    RebuildRecord, Row, Snapshot, SnapshotStore, Store, StoreError, StoreErrorKind, StoredEvent,
-    StreamName, StreamRead, SwapRequest, Swapped, TableSpec, Target, Value, Version,
+    Append, AppendError, AppendId, Appended, Claim, Commit, CommitError, EventStore, Failure,
+    Fence, Fingerprint, FoldError, InlineProjection, LogPage, LogRead, MemoryStore, ParkedEvent,
+    Position, ProjectionRecord, ProjectionSpec, ProjectionState, ProjectionStore, RebuildError,
+    RebuildRecord, RecordedAppend, Row, Snapshot, SnapshotStore, Store, StoreError, StoreErrorKind,
+    StoredEvent, StreamName, StreamRead, SwapRequest, Swapped, TableSpec, Target, Value, Version,
 };
 use annals_runtime::{App, Builder, RebuildOptions};
 use async_trait::async_trait;
@@ -45,6 +45,18 @@ impl EventStore for Unsteady {
 
     async fn find_append(&self, id: AppendId) -> Stored<Option<(Appended, Fingerprint)>> {
         self.store.find_append(id).await
+    }
+
+    async fn appends(&self, after: Option<AppendId>, limit: usize) -> Stored<Vec<RecordedAppend>> {
+        self.store.appends(after, limit).await
+    }
+
+    async fn import(
+        &self,
+        events: Vec<StoredEvent>,
+        appends: Vec<RecordedAppend>,
+    ) -> Stored<Position> {
+        self.store.import(events, appends).await
     }
 
     async fn read_stream(&self, read: StreamRead) -> Stored<Vec<StoredEvent>> {

@@ -66,6 +66,10 @@ impl Writer {
                     let outcome = AssertUnwindSafe(self.append(batch)).catch_unwind().await;
                     self.survive(outcome);
                 }
+                Job::Import(import) => {
+                    let outcome = AssertUnwindSafe(self.import(import)).catch_unwind().await;
+                    self.survive(outcome);
+                }
                 Job::Work(work) => {
                     let outcome = AssertUnwindSafe(self.work(*work)).catch_unwind().await;
                     self.survive(outcome);

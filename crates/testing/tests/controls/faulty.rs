@@ -13,8 +13,8 @@ use annals_core::{
     Append, AppendError, AppendId, Appended, Changes, Claim, Commit, CommitError, Condition, EventStore,
     Expected, Failure, Fence, Fingerprint, FoldError, IdSource, InlineProjection, LogPage, LogRead,
     ParkedEvent, Position, ProjectionRecord, ProjectionSpec, ProjectionState, ProjectionStore,
-    RebuildError, RebuildRecord, Row, Snapshot, SnapshotStore, Store, StoreError, StoredEvent,
-    StreamName, StreamRead, SwapRequest, Swapped, TableSpec, Target, Value, Version,
+    RebuildError, RebuildRecord, RecordedAppend, Row, Snapshot, SnapshotStore, Store, StoreError,
+    StoredEvent, StreamName, StreamRead, SwapRequest, Swapped, TableSpec, Target, Value, Version,
     memory::MemoryStore,
 };
 use annals_testing::{
@@ -41,6 +41,7 @@ pub(crate) const WRITES_ROWS_BEFORE_CHECKPOINTS: u8 = 13;
 pub(crate) const RESUMES_NO_REBUILD: u8 = 14;
 pub(crate) const INSTALLS_NOTHING_INLINE: u8 = 15;
 pub(crate) const MIXES_BOTH_TABLES: u8 = 16;
+pub(crate) const IMPORTS_EVENT_BY_EVENT: u8 = 17;
 pub(crate) const LEASES_TO_EVERYBODY: u8 = 18;
 
 /// A store in memory that does one thing wrong.
@@ -201,6 +202,44 @@ impl<const FAULT: u8> EventStore for Faulty<FAULT> {
         id: AppendId,
     ) -> Result<Option<(Appended, Fingerprint)>, StoreError> {
         self.inner.find_append(id).await
+    }
+
+    async fn appends(
+        &self,
+        after: Option<AppendId>,
+        limit: usize,
+    ) -> Result<Vec<RecordedAppend>, StoreError> {
+        self.inner.appends(after, limit).await
+    }
+
+    async fn import(
+        &self,
+        mut events: Vec<StoredEvent>,
+        mut appends: Vec<RecordedAppend>,
+    ) -> Result<Position, StoreError> {
+        match FAULT {
+            FORGETS_APPENDS => appends.clear(),
+            KEEPS_TEXT_ONLY => {
+                for event in &mut events {
+                    event.payload = String::from_utf8_lossy(&event.payload).into_owned().into();
+                }
+            }
+            KEEPS_MILLISECONDS => {
+                for event in &mut events {
+                    let header = Arc::make_mut(&mut event.header);
+                    let millis = header.recorded_at.timestamp_millis();
+                    header.recorded_at = DateTime::from_timestamp_millis(millis).expect("in range");
+                }
+            }
+            IMPORTS_EVENT_BY_EVENT => {
+                for event in events.split_off(0) {
+                    self.inner.import(vec![event], Vec::new()).await?;
+                    tokio::task::yield_now().await;
+                }
+            }
+            _ => {}
+        }
+        self.inner.import(events, appends).await
     }
 
     async fn read_stream(&self, read: StreamRead) -> Result<Vec<StoredEvent>, StoreError> {

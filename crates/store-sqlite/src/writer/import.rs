@@ -1,0 +1,39 @@
+//! One piece of another store's log: written and committed by itself.
+
+use annals_core::{Position, RecordedAppend, StoreError, StoredEvent};
+
+use super::{Import, Writer};
+use crate::transfer::{self, DOING};
+
+impl Writer {
+    #[tracing::instrument(name = "annals.import", skip_all, fields(events = import.events.len()))]
+    pub(super) async fn import(&mut self, import: Import) {
+        let Import {
+            events,
+            appends,
+            reply,
+        } = import;
+        let imported = self.write_and_commit(&events, &appends).await;
+        // Whoever asked may have gone away; the import is done all the same.
+        reply.send(imported).ok();
+    }
+
+    async fn write_and_commit(
+        &mut self,
+        events: &[StoredEvent],
+        appends: &[RecordedAppend],
+    ) -> Result<Position, StoreError> {
+        let installed = self.installed.clone();
+        let conn = self.begin(DOING).await?;
+        let head = match transfer::write(conn, &installed, events, appends).await {
+            Ok(head) => head,
+            Err(error) => {
+                self.roll_back().await;
+                return Err(error);
+            }
+        };
+        self.commit(DOING).await?;
+        self.tail.grown_to(head);
+        Ok(head)
+    }
+}
