@@ -6,6 +6,7 @@
 //! | a projection's rows | [`given::ProjectionScenario`] |
 //! | a store | [`conformance!`], with a [`conformance::Fixture`] |
 //! | a reader that follows the log | [`tail::check_tail`] |
+//! | a store on PostgreSQL | `postgres`, with the feature of that name |
 //! | time and ids that repeat | [`clock::ManualClock`], [`clock::SequentialIds`] |
 
 // A test kit reports by panicking, with messages that say what was expected.
@@ -14,5 +15,7 @@
 pub mod clock;
 pub mod conformance;
 pub mod given;
+#[cfg(all(feature = "postgres", unix))]
+pub mod postgres;
 pub mod seed;
 pub mod tail;
