@@ -1,6 +1,6 @@
 //! What stands beside every event: who, why, and in which trace.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,61 @@ impl Metadata {
             .iter()
             .map(|(key, value)| key.len() + value.len());
         actor + trace + extra.sum::<usize>()
+    }
+}
+
+/// The part of metadata that a store keeps as one JSON text: all but the two ids.
+#[derive(Default, Serialize, Deserialize)]
+struct FreeForm<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    actor: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<Cow<'a, TraceContext>>,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    extra: Cow<'a, BTreeMap<String, String>>,
+}
+
+fn is_empty(extra: &Cow<'_, BTreeMap<String, String>>) -> bool {
+    extra.is_empty()
+}
+
+impl Metadata {
+    /// All but the two ids as a JSON text, for stores; none when there is nothing to keep.
+    ///
+    /// # Errors
+    /// Never in practice: texts always serialise.
+    pub fn free_form(&self) -> Result<Option<String>, serde_json::Error> {
+        if self.actor.is_none() && self.trace.is_none() && self.extra.is_empty() {
+            return Ok(None);
+        }
+        let kept = FreeForm {
+            actor: self.actor.as_deref().map(Cow::Borrowed),
+            trace: self.trace.as_ref().map(Cow::Borrowed),
+            extra: Cow::Borrowed(&self.extra),
+        };
+        serde_json::to_string(&kept).map(Some)
+    }
+
+    /// Metadata from its ids and what [`free_form`](Self::free_form) gave.
+    ///
+    /// # Errors
+    /// When the text is no such JSON.
+    pub fn with_free_form(
+        correlation_id: CorrelationId,
+        causation_id: CausationId,
+        text: Option<&str>,
+    ) -> Result<Self, serde_json::Error> {
+        let kept: FreeForm<'_> = match text {
+            Some(text) => serde_json::from_str(text)?,
+            None => FreeForm::default(),
+        };
+        Ok(Self {
+            correlation_id,
+            causation_id,
+            actor: kept.actor.map(Cow::into_owned),
+            trace: kept.trace.map(Cow::into_owned),
+            extra: kept.extra.into_owned(),
+        })
     }
 }
 
