@@ -1,11 +1,13 @@
-//! What the bank knows and decides: money, accounts, and the balance of each user.
+//! What the bank knows and decides: money, accounts, transfers, and the balance of each user.
 
 pub mod account;
 pub mod ids;
 pub mod money;
+pub mod transfer;
 pub mod user_balance;
 
 pub use account::{Account, AccountCommand, AccountError, AccountEvent, Status};
 pub use ids::{AccountId, Currency, TransferId, UserId};
 pub use money::{Amount, Money, MoneyError};
+pub use transfer::Transfer;
 pub use user_balance::UserBalance;

@@ -157,7 +157,7 @@ impl Applier {
     pub(super) async fn apply(&mut self, row: &Row) -> Result<Outcome, RowError> {
         let command = match &row.order {
             Order::Account(command) => command.clone(),
-            Order::Transfer => return Ok(Outcome::Rejected(Reason::TransfersNotSupported)),
+            Order::Transfer { .. } => return Ok(Outcome::Rejected(Reason::TransfersNotSupported)),
         };
         if self.maybe_repeated {
             // Cheaper than repeating the command, which loads the account as of then.

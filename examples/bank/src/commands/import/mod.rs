@@ -10,12 +10,14 @@
 //! | `tally` | what came of it all |
 //! | `owners` | openings of one user's accounts, one at a time |
 //! | `lanes` | accounts side by side, each in the order of the file |
+//! | `meeting` | two lanes at one transfer |
 
 mod apply;
 mod chain;
 mod fields;
 mod lanes;
 mod lines;
+mod meeting;
 mod owners;
 mod row;
 mod tally;
@@ -120,7 +122,7 @@ async fn run_rows(
     meter: &mut Meter,
 ) -> (Tally, Result<(), BankError>) {
     let stop = stop_flag();
-    let mut lanes = Lanes::open(app);
+    let lanes = Lanes::open(app);
     let read = loop {
         if *stop.borrow() {
             let line = rows.line();

@@ -35,9 +35,10 @@ pub(super) struct Row {
 /// What a row asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Order {
+    /// A command to the account.
     Account(AccountCommand),
-    /// Money from one account to another, which the bank does not do yet.
-    Transfer,
+    /// Money from the account to another.
+    Transfer { to: AccountId, amount: Amount },
 }
 
 /// A place in a file, and what is wrong there.
@@ -213,10 +214,7 @@ fn parse(fields: &[Field<'_>]) -> Result<(String, AccountId, Order), Wrong> {
         let problem = "must be an RFC 3339 time, such as 2026-03-01T09:30:00Z";
         return Err(Wrong::field(time, "time", problem));
     }
-    let parsed_account = account
-        .text
-        .parse()
-        .map_err(|error| Wrong::field(account, "account", problem_of_id(&account.text, &error)))?;
+    let parsed_account = parse_account(account, "account")?;
     let order = match &*kind.text {
         "open" => {
             empty([(counterparty, "counterparty"), (amount, "amount")])?;
@@ -244,12 +242,9 @@ fn parse(fields: &[Field<'_>]) -> Result<(String, AccountId, Order), Wrong> {
         }
         "transfer" => {
             empty([(owner, "owner")])?;
-            counterparty.text.parse::<AccountId>().map_err(|error| {
-                let problem = problem_of_id(&counterparty.text, &error);
-                Wrong::field(counterparty, "counterparty", problem)
-            })?;
-            parse_amount(amount)?;
-            Order::Transfer
+            let to = parse_account(counterparty, "counterparty")?;
+            let amount = parse_amount(amount)?;
+            Order::Transfer { to, amount }
         }
         _ => {
             let problem = "must be open, deposit, withdraw, transfer or close";
@@ -268,6 +263,11 @@ fn empty<const N: usize>(unused: [(&Field<'_>, &str); N]) -> Result<(), Wrong> {
         )),
         None => Ok(()),
     }
+}
+
+fn parse_account(account: &Field<'_>, name: &str) -> Result<AccountId, Wrong> {
+    let parsed = account.text.parse();
+    parsed.map_err(|error| Wrong::field(account, name, problem_of_id(&account.text, &error)))
 }
 
 fn parse_owner(owner: &Field<'_>) -> Result<UserId, Wrong> {
@@ -342,7 +342,10 @@ mod tests {
                     amount: amount(1_000_000_000_000_000)
                 }),
                 Order::Account(AccountCommand::Withdraw { amount: amount(1) }),
-                Order::Transfer,
+                Order::Transfer {
+                    to: "b".parse().unwrap(),
+                    amount: amount(5),
+                },
                 Order::Account(AccountCommand::Close),
             ]
         );
