@@ -88,9 +88,14 @@ impl Batch {
         self.reached.position
     }
 
+    /// The same, with the event that stands there.
+    pub(super) fn reached_event(&self) -> Checkpoint {
+        self.reached
+    }
+
     /// Up to where they are committed.
-    pub(super) fn committed(&self) -> Position {
-        self.committed.position
+    pub(super) fn committed(&self) -> Checkpoint {
+        self.committed
     }
 
     /// What must hold at the next commit.

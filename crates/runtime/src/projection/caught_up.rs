@@ -69,12 +69,15 @@ pub(super) async fn caught_up(
 ) -> Result<(), CaughtUpError> {
     let deadline = Instant::now() + timeout;
     let mut first = true;
+    // What another process does here is noticed by asking alone, so that is done often at first.
+    let mut ask = Duration::from_millis(5);
     loop {
         let mut follows = false;
         if let Some(health) = &mut health {
             let health = health.borrow_and_update();
-            follows = health.state == Some(ProjectionState::Running);
-            if follows && health.position >= position {
+            let running = health.state == Some(ProjectionState::Running);
+            follows = running && health.held_by.is_none();
+            if running && health.position >= position {
                 return Ok(());
             }
         }
@@ -94,7 +97,8 @@ pub(super) async fn caught_up(
             }
         }
         first = false;
-        let wake = (Instant::now() + poll).min(deadline);
+        ask = if follows { poll } else { (ask * 2).min(poll) };
+        let wake = (Instant::now() + ask).min(deadline);
         match &mut health {
             Some(health) => tokio::select! {
                 () = until(health, position) => {}

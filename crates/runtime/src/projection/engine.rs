@@ -26,13 +26,14 @@ use super::{
     runner::Runner,
     shared_log::SharedLog,
     status::{ProjectionHealth, StatusBoard},
+    tenure::Tenure,
 };
 use crate::builder::StartError;
 
 /// The projections of an application, as far as this process runs and operates them.
 ///
-/// Several processes may run the same projections on one store: each event still counts once,
-/// and when one process ends another goes on.
+/// Several processes may have the same projections on one store: each is run by one of them at a
+/// time, and when that one ends another goes on.
 #[derive(Debug)]
 pub struct Projections {
     store: Arc<dyn Store>,
@@ -126,6 +127,13 @@ impl Projections {
             factory: Arc::clone(factory),
             folder: self.folder(factory),
             options: self.options,
+            tenure: Tenure::new(
+                Arc::clone(&self.store),
+                &factory.spec().name,
+                &self.owner,
+                self.options,
+                status.clone(),
+            ),
             status,
             stop: self.stop.subscribe(),
             backoff: Backoff::new((&self.owner, &factory.spec().name)),

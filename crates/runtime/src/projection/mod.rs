@@ -8,8 +8,10 @@
 //!
 //! What must hold, however many processes run a projection and whenever they are killed:
 //!
-//! - rows and checkpoint are committed together, fenced by the checkpoint they continue from, so
-//!   each event counts once;
+//! - a projection is run by the process that holds its lease; when that one ends or hangs another
+//!   takes over;
+//! - rows and checkpoint are committed together, fenced by the checkpoint they continue from and by
+//!   the epoch, which rises with each takeover, so each event counts once;
 //! - a projection that can't go on says so in its stored record, and takes up its work again by
 //!   itself once that record says it is running;
 //! - all projections of a process share one reader of the log, and one decode per event set.
@@ -29,6 +31,7 @@ mod rows;
 mod runner;
 mod shared_log;
 mod status;
+mod tenure;
 
 pub use caught_up::CaughtUpError;
 pub use engine::Projections;

@@ -18,6 +18,13 @@ pub struct ProjectionOptions {
     /// How often a projection's record is looked at for what operators, rebuilds and other
     /// processes did to it.
     pub poll: Duration,
+    /// How long a process that was killed keeps others from running its projections; one that
+    /// shuts down makes room at once. A lease is renewed three times as often, which is a small
+    /// write. It is shorter than [`App::caught_up`](crate::App::caught_up) waits.
+    pub lease: Duration,
+    /// How long a projection may take for one page or commit. One that takes longer counts as
+    /// hanging: its lease is renewed no more, and another process may take its place.
+    pub patience: Duration,
 }
 
 impl Default for ProjectionOptions {
@@ -28,6 +35,8 @@ impl Default for ProjectionOptions {
             batch_rows: 20_000,
             batch_age: Duration::from_millis(250),
             poll: Duration::from_millis(200),
+            lease: Duration::from_secs(3),
+            patience: Duration::from_secs(30),
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     backoff::Backoff,
     batch::{Batch, Folder},
-    lease::Lease,
+    lease::{Lease, LeasedRebuild},
     options::RebuildOptions,
     progress::{Progress, RebuildPhase, RebuildSummary, Reporter},
     replay::{ReadAhead, pages},
@@ -49,12 +49,12 @@ impl Rebuild {
         let mut reporter = Reporter::new(self.progress.clone());
         let record = self.begin(&mut reporter).await?;
         let name = self.name().to_owned();
-        let lease = Lease::keep(
-            Arc::clone(&self.store),
-            name.clone(),
-            record.epoch,
-            self.options.lease,
-        );
+        let leased = LeasedRebuild {
+            store: Arc::clone(&self.store),
+            projection: name.clone(),
+            epoch: record.epoch,
+        };
+        let lease = Lease::keep(leased, self.options.lease);
         reporter.begin();
         let swapped = self.persist(record.clone(), &mut reporter).await;
         drop(lease);
@@ -261,7 +261,7 @@ impl Rebuild {
         batch.commit().await?;
         Err(RebuildError::Interrupted {
             projection: self.name().to_owned(),
-            checkpoint: batch.committed(),
+            checkpoint: batch.committed().position,
         })
     }
 }

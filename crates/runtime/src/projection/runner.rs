@@ -3,11 +3,11 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use annals_core::{
-    CommitError, Failure, Fence, FoldError, LogRead, Position, ProjectionRecord, ProjectionState,
-    ProjectorFactory, Store, StoreError, StoreErrorKind, Target,
+    Checkpoint, CommitError, Failure, Fence, FoldError, LogRead, Position, ProjectionRecord,
+    ProjectionState, ProjectorFactory, Store, StoreError, StoreErrorKind, Target,
 };
 use futures_util::FutureExt;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     backoff::Backoff,
@@ -16,9 +16,10 @@ use super::{
     rows::panic_message,
     shared_log::SharedLog,
     status::StatusBoard,
+    tenure::Tenure,
 };
 
-/// Drives one projection until it is told to stop.
+/// Drives one projection until it is told to stop, for as long as no other process does.
 ///
 /// What is stored decides, never what is remembered: after anything unforeseen the record is read
 /// again and the projection goes on from there.
@@ -31,6 +32,7 @@ pub(super) struct Runner {
     pub(super) status: StatusBoard,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) backoff: Backoff,
+    pub(super) tenure: Tenure,
 }
 
 impl Runner {
@@ -40,7 +42,11 @@ impl Runner {
             let followed = AssertUnwindSafe(self.follow()).catch_unwind().await;
             match followed {
                 Ok(Ok(())) => {}
-                Ok(Err(CommitError::Fenced { .. })) => self.stand_by().await,
+                // The record tells who was first, and what there is to do now.
+                Ok(Err(CommitError::Fenced { .. })) => {
+                    let wait = self.backoff.failed();
+                    self.pause(wait).await;
+                }
                 Ok(Err(CommitError::Store(error))) if error.kind() == StoreErrorKind::Closed => {
                     self.status.problem(error.to_string());
                     break;
@@ -52,35 +58,61 @@ impl Runner {
                 }
             }
         }
+        if let Err(error) = self.tenure.release().await {
+            // It runs out by itself.
+            let (projection, error) = (&self.folder.projection, with_causes(&error));
+            tracing::warn!(%projection, %error, "failed to release a lease");
+        }
         self.status.ended();
     }
 
     /// Follows the log for as long as nobody interferes.
     async fn follow(&mut self) -> Result<(), CommitError> {
         let record = self.read_record().await?;
-        // A rebuild by other code, such as a newer release's, leaves a table for that code alone.
-        let ours = record.fingerprint == self.factory.spec().fingerprint;
-        if record.state != ProjectionState::Running || !ours {
-            self.backoff.succeeded();
-            self.pause(self.options.poll).await;
+        if !self.may_run(&record) {
+            self.tenure.release().await?;
+            return self.stand_by().await;
+        }
+        let Some(epoch) = self.tenure.claim(&record).await? else {
+            return self.stand_by().await;
+        };
+        let _kept = self.tenure.keep();
+        // Only now nobody else moves it any more.
+        let record = self.read_record().await?;
+        if record.epoch != epoch || !self.may_run(&record) {
             return Ok(());
         }
-        if let Some(problem) = self.divergence(&record).await? {
+        self.go_on(&record).await
+    }
+
+    /// Goes on from a record that nobody else moves.
+    async fn go_on(&mut self, record: &ProjectionRecord) -> Result<(), CommitError> {
+        if let Some(problem) = self.divergence(record).await? {
             self.fail(ProjectionState::Diverged, problem).await;
             return Ok(());
         }
-        let mut batch = self.open(&record).await?;
+        let mut batch = self.open(record).await?;
         if record.retry_parked {
             self.retry_parked(&mut batch).await?;
             return Ok(());
         }
+        let mut looked = Instant::now();
         while !*self.stop.borrow() {
-            let Some(next) = self.log.after(batch.reached()).await? else {
-                self.commit(&mut batch).await?;
-                if self.wait(batch.fence(), batch.reached()).await? {
-                    continue;
+            self.tenure.goes_on();
+            if looked.elapsed() >= self.options.poll {
+                if !self
+                    .is_undisturbed(batch.fence(), batch.committed())
+                    .await?
+                {
+                    return Ok(());
                 }
-                return Ok(());
+                looked = Instant::now();
+            }
+            let Some(next) = self.log.after(batch.reached_event()).await? else {
+                self.commit(&mut batch).await?;
+                let look = looked + self.options.poll;
+                self.wait(batch.reached(), look).await?;
+                continue;
             };
             if let Some(failure) = batch.take(&next.page, next.start).await? {
                 return self.record_failure(batch.fence(), failure).await;
@@ -90,6 +122,19 @@ impl Runner {
             }
         }
         self.commit(&mut batch).await
+    }
+
+    fn may_run(&self, record: &ProjectionRecord) -> bool {
+        // A rebuild by other code, such as a newer release's, leaves a table for that code alone.
+        let ours = record.fingerprint == self.factory.spec().fingerprint;
+        record.state == ProjectionState::Running && ours
+    }
+
+    /// Waits a moment before it looks again whether there is something to do.
+    async fn stand_by(&mut self) -> Result<(), CommitError> {
+        self.backoff.succeeded();
+        self.pause(self.options.poll).await;
+        Ok(())
     }
 
     async fn read_record(&self) -> Result<ProjectionRecord, StoreError> {
@@ -120,23 +165,31 @@ impl Runner {
     async fn commit(&mut self, batch: &mut Batch) -> Result<(), CommitError> {
         batch.commit().await?;
         self.backoff.succeeded();
-        self.status.reached(batch.committed());
+        self.status.reached(batch.committed().position);
         Ok(())
     }
 
-    /// Waits for more events; false when somebody has interfered meanwhile.
-    async fn wait(&mut self, fence: Fence, reached: Position) -> Result<bool, StoreError> {
+    /// Waits for more events, or until it is time to look at the record.
+    async fn wait(&mut self, reached: Position, look: Instant) -> Result<(), StoreError> {
         tokio::select! {
-            _ = self.stop.changed() => Ok(true),
-            head = self.store.wait_beyond(reached) => head.map(|_| true),
-            () = tokio::time::sleep(self.options.poll) => {
-                let record = self.read_record().await?;
-                Ok(record.state == ProjectionState::Running
-                    && record.epoch == fence.epoch
-                    && record.checkpoint.position == fence.checkpoint
-                    && !record.retry_parked)
-            }
+            _ = self.stop.changed() => Ok(()),
+            head = self.store.wait_beyond(reached) => head.map(drop),
+            () = tokio::time::sleep_until(look) => Ok(()),
         }
+    }
+
+    /// Whether nobody has interfered, and the log is still the one that was read.
+    async fn is_undisturbed(
+        &self,
+        fence: Fence,
+        committed: Checkpoint,
+    ) -> Result<bool, StoreError> {
+        let record = self.read_record().await?;
+        Ok(self.may_run(&record)
+            && record.epoch == fence.epoch
+            && record.checkpoint == committed
+            && !record.retry_parked
+            && self.divergence(&record).await?.is_none())
     }
 
     /// Tells whether the log still has the event at the checkpoint, and what to do if not.
@@ -175,7 +228,11 @@ impl Runner {
             if failed.contains(&event.stream) {
                 continue;
             }
-            let Some(found) = self.log.after(event.position.minus(1)).await? else {
+            let before = Checkpoint {
+                position: event.position.minus(1),
+                event_id: None,
+            };
+            let Some(found) = self.log.after(before).await? else {
                 continue;
             };
             if let Some(message) = batch.unpark(&found.page, found.start, &event).await? {
@@ -253,22 +310,6 @@ impl Runner {
             checkpoint: record.checkpoint.position,
         };
         self.store.record_failure(name, fence, state, failure).await
-    }
-
-    /// Somebody else was first: leaves the work to them for as long as they do it.
-    async fn stand_by(&mut self) {
-        let mut seen = None;
-        while !*self.stop.borrow() {
-            let Ok(record) = self.read_record().await else {
-                return; // whoever follows the log next meets the same error, and reports it
-            };
-            let ours = record.owner.as_deref() == Some(self.folder.owner.as_str());
-            if ours || record.state != ProjectionState::Running || seen == Some(record.checkpoint) {
-                return;
-            }
-            seen = Some(record.checkpoint);
-            self.pause(self.options.poll).await;
-        }
     }
 
     /// Waits, but not when it is time to stop.

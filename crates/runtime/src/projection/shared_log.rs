@@ -2,7 +2,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use annals_core::{LogRead, Page, Position, Store, StoreError, StoreErrorKind, StoredEvent};
+use annals_core::{
+    Checkpoint, EventId, LogRead, Page, Position, Store, StoreError, StoreErrorKind, StoredEvent,
+};
 use tokio::sync::Mutex;
 
 /// How many pages are kept for those who follow a little behind.
@@ -27,8 +29,16 @@ pub(super) struct Following {
 
 #[derive(Debug, Default)]
 struct Recent {
-    pages: VecDeque<(Arc<Page>, usize)>,
+    pages: VecDeque<Kept>,
     events: usize,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    page: Arc<Page>,
+    /// The event before it.
+    after: Option<EventId>,
     bytes: usize,
 }
 
@@ -41,22 +51,24 @@ impl SharedLog {
         }
     }
 
-    /// The events after a position, or `None` at the end of the log.
+    /// The events after one, or `None` at the end of the log.
     ///
-    /// Requests queue behind each other, so that a page is read once however many want it.
-    pub(super) async fn after(&self, position: Position) -> Result<Option<Following>, StoreError> {
+    /// Requests queue behind each other, so that a page is read once however many want it. A page
+    /// that was read before is only for those who have seen the event that it followed: when the
+    /// log was restored meanwhile, others may stand in its place.
+    pub(super) async fn after(&self, last: Checkpoint) -> Result<Option<Following>, StoreError> {
         let mut recent = self.recent.lock().await;
-        if let Some(following) = recent.after(position) {
+        if let Some(following) = recent.after(last) {
             return Ok(Some(following));
         }
-        let read = LogRead::after(position, self.page_size);
+        let read = LogRead::after(last.position, self.page_size);
         let events = self.store.read_log(read).await?.events;
-        check_dense(position, &events)?;
+        check_dense(last.position, &events)?;
         if events.is_empty() {
             return Ok(None);
         }
         let page = Arc::new(Page::new(events));
-        recent.keep(Arc::clone(&page), self.page_size);
+        recent.keep(Arc::clone(&page), last.event_id, self.page_size);
         Ok(Some(Following { page, start: 0 }))
     }
 
@@ -67,29 +79,37 @@ impl SharedLog {
 }
 
 impl Recent {
-    fn after(&self, position: Position) -> Option<Following> {
-        let wanted = position.next();
-        self.pages.iter().rev().find_map(|(page, _)| {
-            let (first, last) = (page.first()?, page.last()?);
-            let start = usize::try_from(wanted.get().checked_sub(first.get())?).ok()?;
-            (wanted <= last).then(|| Following {
-                page: Arc::clone(page),
-                start,
+    fn after(&self, last: Checkpoint) -> Option<Following> {
+        let wanted = last.position.next();
+        self.pages
+            .iter()
+            .rev()
+            .find_map(|Kept { page, after, .. }| {
+                let start = wanted.get().checked_sub(page.first()?.get())?;
+                let start = usize::try_from(start).ok()?;
+                page.events().get(start)?;
+                let before = match start.checked_sub(1) {
+                    Some(before) => page.events().get(before).map(|event| event.id),
+                    None => *after,
+                };
+                (before == last.event_id).then(|| Following {
+                    page: Arc::clone(page),
+                    start,
+                })
             })
-        })
     }
 
-    fn keep(&mut self, page: Arc<Page>, page_size: usize) {
+    fn keep(&mut self, page: Arc<Page>, after: Option<EventId>, page_size: usize) {
         let bytes = page.events().iter().map(|event| event.payload.len()).sum();
         self.events += page.events().len();
         self.bytes += bytes;
-        self.pages.push_back((page, bytes));
+        self.pages.push_back(Kept { page, after, bytes });
         while self.pages.len() > 1
             && (self.pages.len() > KEPT_PAGES
                 || self.bytes > KEPT_BYTES
                 || self.events > 4 * page_size)
         {
-            if let Some((page, bytes)) = self.pages.pop_front() {
+            if let Some(Kept { page, bytes, .. }) = self.pages.pop_front() {
                 self.events -= page.events().len();
                 self.bytes -= bytes;
             }

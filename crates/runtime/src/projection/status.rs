@@ -13,6 +13,9 @@ pub struct ProjectionHealth {
     pub state: Option<ProjectionState>,
     /// Up to where its rows reach.
     pub position: Position,
+    /// The other process that runs it at present; this one stands by, to go on when that one
+    /// ends.
+    pub held_by: Option<String>,
     /// Why it makes no progress at the moment, if it does not.
     pub problem: Option<String>,
     /// Whether the task that drives it is still there; false after a shutdown.
@@ -32,6 +35,7 @@ impl StatusBoard {
             projection: spec.name.clone(),
             state: None,
             position: Position::START,
+            held_by: None,
             problem: None,
             alive: true,
         });
@@ -59,6 +63,16 @@ impl StatusBoard {
             health.position = record.checkpoint.position;
             health.problem = problem;
         });
+    }
+
+    /// It is this process that runs it, from now on.
+    pub(super) fn leads(&self) {
+        self.update(|health| health.held_by = None);
+    }
+
+    /// Another process runs it.
+    pub(super) fn stands_by(&self, owner: &str) {
+        self.update(|health| health.held_by = Some(owner.to_owned()));
     }
 
     /// A batch has been committed.
