@@ -47,6 +47,7 @@ macro_rules! scenario_modules {
 scenario_modules! {
     append, bytes, cancellation, closing, conditions, idempotency, inline, leases, limits, paging,
     projections, properties, queries, races, reads, rebuild, rows, snapshots, swap, tail,
+    transfer,
 }
 
 pub use fixture::{Effort, Fixture, Subject, run};

@@ -19,14 +19,14 @@ use crate::seed::Seed;
 
 /// When a future is dropped.
 #[derive(Clone, Copy)]
-enum Drop {
+pub(super) enum Drop {
     AfterPolls(usize),
     AfterMicros(u64),
     Never,
 }
 
 impl Drop {
-    fn random(seed: &mut Seed) -> Self {
+    pub(super) fn random(seed: &mut Seed) -> Self {
         match seed.below(4) {
             0 => Self::AfterPolls(seed.below(4)),
             1 => Self::AfterMicros(seed.number() % 300),
@@ -37,7 +37,7 @@ impl Drop {
 }
 
 /// The future's answer, unless it is dropped first.
-async fn until<T>(drop: Drop, future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn until<T>(drop: Drop, future: impl Future<Output = T>) -> Option<T> {
     match drop {
         Drop::Never => Some(future.await),
         Drop::AfterMicros(micros) => tokio::time::timeout(Duration::from_micros(micros), future)

@@ -100,6 +100,23 @@ macro_rules! conformance {
                 closing_finishes_the_appends_it_accepted,
                 closing_wakes_those_who_wait,
             }
+            transfer {
+                an_imported_log_comes_back_as_it_was,
+                a_store_that_is_exported_equals_the_one_it_is_imported_into,
+                an_import_keeps_microseconds_of_any_year,
+                a_repeated_append_answers_as_the_first_time_after_a_move,
+                appends_after_an_import_are_dense,
+                an_import_with_a_gap_is_refused_and_writes_nothing,
+                an_import_into_a_store_with_events_goes_on_at_its_head_only,
+                an_import_with_a_version_that_does_not_follow_is_refused,
+                an_import_of_an_id_that_is_there_already_is_refused,
+                an_append_beyond_the_end_of_an_import_is_refused,
+                an_import_beyond_a_limit_is_refused,
+                appends_are_paged_in_the_order_of_their_ids,
+                an_import_wakes_those_who_wait,
+                an_import_counts_in_inline_rows,
+                a_cancelled_import_is_there_wholly_or_not_at_all,
+            }
             tail {
                 a_reader_sees_the_log_in_order_and_a_naive_one_is_caught,
                 every_reader_sees_the_same_prefix_at_any_moment,

@@ -10,12 +10,12 @@ use std::{
 };
 
 use annals_core::{
-    Append, AppendError, AppendId, Appended, Changes, Claim, Commit, CommitError, Condition, EventStore,
-    Expected, Failure, Fence, Fingerprint, FoldError, IdSource, InlineProjection, LogPage, LogRead,
-    ParkedEvent, Position, ProjectionRecord, ProjectionSpec, ProjectionState, ProjectionStore,
-    RebuildError, RebuildRecord, RecordedAppend, Row, Snapshot, SnapshotStore, Store, StoreError,
-    StoredEvent, StreamName, StreamRead, SwapRequest, Swapped, TableSpec, Target, Value, Version,
-    memory::MemoryStore,
+    Append, AppendError, AppendId, Appended, Changes, Claim, Commit, CommitError, Condition,
+    EventStore, Expected, Failure, Fence, Fingerprint, FoldError, IdSource, InlineProjection,
+    LogPage, LogRead, ParkedEvent, Position, ProjectionRecord, ProjectionSpec, ProjectionState,
+    ProjectionStore, RebuildError, RebuildRecord, RecordedAppend, Row, Snapshot, SnapshotStore,
+    Store, StoreError, StoredEvent, StreamName, StreamRead, SwapRequest, Swapped, TableSpec,
+    Target, Value, Version, memory::MemoryStore,
 };
 use annals_testing::{
     clock::{SequentialIds, dawn},

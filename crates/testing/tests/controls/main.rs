@@ -9,10 +9,10 @@ use std::{future::Future, panic::catch_unwind};
 use annals_testing::conformance::{self, Subject};
 use faulty::{
     ACKNOWLEDGES_TOO_MUCH, CHECKS_BEFORE_IT_WRITES, FORGETS_APPENDS, FaultyFixture,
-    IGNORES_CONDITIONS, IGNORES_EXPECTATIONS, IGNORES_FENCES, INSTALLS_NOTHING_INLINE,
-    KEEPS_MILLISECONDS, KEEPS_TEXT_ONLY, LEASES_TO_EVERYBODY, MIXES_BOTH_TABLES, NO_FAULT, RESUMES_NO_REBUILD,
-    SHOWS_COMMITS_LATE, STOPS_A_PAGE_EARLY, SWAPS_IN_TWO_STEPS, WRITES_ROWS_BEFORE_CHECKPOINTS,
-    WRITES_STREAM_BY_STREAM,
+    IGNORES_CONDITIONS, IGNORES_EXPECTATIONS, IGNORES_FENCES, IMPORTS_EVENT_BY_EVENT,
+    INSTALLS_NOTHING_INLINE, KEEPS_MILLISECONDS, KEEPS_TEXT_ONLY, LEASES_TO_EVERYBODY,
+    MIXES_BOTH_TABLES, NO_FAULT, RESUMES_NO_REBUILD, SHOWS_COMMITS_LATE, STOPS_A_PAGE_EARLY,
+    SWAPS_IN_TWO_STEPS, WRITES_ROWS_BEFORE_CHECKPOINTS, WRITES_STREAM_BY_STREAM,
 };
 
 /// Asserts that the store passes the scenario without the fault and fails it with the fault.
@@ -45,6 +45,7 @@ controls! {
     a_store_that_forgets_appends_is_caught: FORGETS_APPENDS, by
         idempotency::an_append_repeated_as_it_is_answers_as_the_first_time,
         idempotency::the_same_append_ten_times_at_once_is_written_once,
+        transfer::a_repeated_append_answers_as_the_first_time_after_a_move,
         properties::random_operations_answer_as_the_model_does;
     a_store_that_writes_stream_by_stream_is_caught: WRITES_STREAM_BY_STREAM, by
         append::a_conflict_on_one_stream_leaves_nothing_on_the_others,
@@ -52,8 +53,10 @@ controls! {
         cancellation::a_cancelled_append_is_there_wholly_or_not_at_all;
     a_store_that_keeps_text_only_is_caught: KEEPS_TEXT_ONLY, by
         bytes::whatever_is_appended_comes_back_as_it_was,
-        bytes::payloads_that_are_no_text_or_no_json_come_back;
+        bytes::payloads_that_are_no_text_or_no_json_come_back,
+        transfer::an_imported_log_comes_back_as_it_was;
     a_store_that_keeps_milliseconds_is_caught: KEEPS_MILLISECONDS, by
+        transfer::an_import_keeps_microseconds_of_any_year,
         bytes::whatever_is_appended_comes_back_as_it_was,
         properties::random_operations_answer_as_the_model_does;
     a_store_that_shows_commits_late_is_caught: SHOWS_COMMITS_LATE, by
@@ -65,6 +68,10 @@ controls! {
     a_store_that_acknowledges_too_much_is_caught: ACKNOWLEDGES_TOO_MUCH, by
         cancellation::a_cancelled_append_is_there_wholly_or_not_at_all,
         tail::a_reader_sees_the_log_in_order_and_a_naive_one_is_caught;
+    a_store_that_imports_event_by_event_is_caught: IMPORTS_EVENT_BY_EVENT, by
+        transfer::an_import_with_a_gap_is_refused_and_writes_nothing,
+        transfer::an_append_beyond_the_end_of_an_import_is_refused,
+        transfer::a_cancelled_import_is_there_wholly_or_not_at_all;
     a_store_that_ignores_fences_is_caught: IGNORES_FENCES, by
         projections::a_step_from_another_checkpoint_writes_nothing,
         projections::a_step_from_another_epoch_writes_nothing,
