@@ -4,6 +4,7 @@
 
 mod bank;
 mod failures;
+mod leases;
 mod live;
 mod rebuild;
 mod unknown;
