@@ -1,7 +1,11 @@
 //! What every store decides alike about a projection's record.
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     event::EventHeader,
+    id::EventId,
+    order::Position,
     projection_store::{
         Checkpoint, Failure, ProjectionRecord, ProjectionSpec, ProjectionState, Target,
     },
@@ -110,6 +114,33 @@ impl ProjectionRecord {
     pub fn takes_part(&self, spec: &ProjectionSpec) -> bool {
         self.state == ProjectionState::Running && self.fingerprint == spec.fingerprint
     }
+
+    /// Why the projection halts as [`Diverged`](ProjectionState::Diverged) if the log has event
+    /// `found` at its checkpoint, or none: its rows were folded from another log.
+    #[must_use]
+    pub fn divergence(&self, found: Option<EventId>, since: DateTime<Utc>) -> Option<Failure> {
+        let name = &self.name;
+        let Checkpoint { position, event_id } = self.checkpoint;
+        let found = match (found, event_id) {
+            _ if position == Position::START => return None,
+            (None, _) => "the log ends before it".to_owned(),
+            (Some(found), Some(id)) if found != id => {
+                format!("the log has event {found} there instead of {id}")
+            }
+            _ => return None,
+        };
+        Some(Failure {
+            position,
+            event_type: String::new(),
+            stream: String::new(),
+            message: format!(
+                "the checkpoint of `{name}` is position {position}, but {found}: the log was \
+                 restored or replaced; bring back the log that `{name}` was built from, or rebuild \
+                 `{name}`"
+            ),
+            since,
+        })
+    }
 }
 
 /// The refusal to give `projection` a table that `other` fills.
@@ -144,10 +175,9 @@ fn corrupt(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreE
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
+    use uuid::Uuid;
 
     use super::*;
-    use crate::order::Position;
 
     #[test]
     fn states_are_read_as_they_were_written() {
@@ -177,5 +207,45 @@ mod tests {
         assert_eq!(Failure::from_json(&text).unwrap(), failure);
         let error = Failure::from_json("{}").unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_log_without_the_event_at_the_checkpoint_is_another_one() {
+        let [id, other] = [1, 2].map(|number| EventId::new(Uuid::from_u128(number)));
+        let now = DateTime::UNIX_EPOCH;
+        for (position, event_id, found, says) in [
+            (0, None, None, None),
+            (5, Some(id), Some(id), None),
+            (5, None, Some(id), None),
+            (5, Some(id), None, Some("the log ends before it")),
+            (5, None, None, Some("the log ends before it")),
+            (5, Some(id), Some(other), Some("instead of")),
+        ] {
+            let record = ProjectionRecord {
+                name: "balances".to_owned(),
+                state: ProjectionState::Running,
+                inline: false,
+                checkpoint: Checkpoint {
+                    position: Position::new(position),
+                    event_id,
+                },
+                epoch: 1,
+                fingerprint: String::new(),
+                owner: None,
+                leased: false,
+                updated_at: now,
+                failure: None,
+                parked: 0,
+                retry_parked: false,
+                rebuild: None,
+            };
+            let failure = record.divergence(found, now);
+            let message = failure.map(|failure| failure.message);
+            assert_eq!(message.is_some(), says.is_some(), "{message:?}");
+            if let (Some(message), Some(says)) = (message, says) {
+                assert!(message.contains(says), "{message}");
+                assert!(message.contains("rebuild `balances`"), "{message}");
+            }
+        }
     }
 }

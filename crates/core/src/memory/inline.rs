@@ -2,16 +2,22 @@
 
 use std::{iter, sync::Arc};
 
-use super::{State, invalid, projection::Entry, side::Folded};
+use chrono::{DateTime, Utc};
+
+use super::{State, invalid, log::Log, projection::Entry, side::Folded};
 use crate::{
     append::AppendError,
     event::StoredEvent,
-    projection_store::{ProjectionSpec, ProjectionState},
+    projection_store::{Failure, ProjectionSpec, ProjectionState},
     projector::{FoldError, InlineProjection},
 };
 
 /// How many missed events are folded at a time.
 pub(super) const BATCH: usize = 1_000;
+
+/// What an append does to an inline projection: changes its rows, or finds that they were folded
+/// from another log.
+pub(super) type Inlined = Result<Folded, Failure>;
 
 impl State {
     /// Folds what a projection has missed, and then makes it part of every append.
@@ -28,6 +34,12 @@ impl State {
             .into());
         };
         if entry.takes_part(spec) {
+            let last = self.log.at(self.log.head());
+            let since = last.map_or(entry.updated_at, |event| event.recorded_at);
+            if let Some(failure) = self.log.divergence(entry, since) {
+                entry.fail(ProjectionState::Diverged, failure);
+                return Ok(());
+            }
             let missed = self.log.after(entry.live.checkpoint.position);
             let folded = entry
                 .live
@@ -43,28 +55,49 @@ impl State {
     pub(super) async fn fold_inline(
         &self,
         new: &[StoredEvent],
-    ) -> Result<Vec<(String, Folded)>, FoldError> {
+    ) -> Result<Vec<(String, Inlined)>, FoldError> {
         let mut all = Vec::new();
         for (name, projection) in &self.inline {
             let entry = self.projections.get(name);
             let Some(entry) = entry.filter(|entry| entry.takes_part(projection.spec())) else {
                 continue;
             };
+            let since = new
+                .first()
+                .map_or(entry.updated_at, |event| event.recorded_at);
+            if let Some(failure) = self.log.divergence(entry, since) {
+                all.push((name.clone(), Err(failure)));
+                continue;
+            }
             // A projection that was paused or rebuilt meanwhile has missed some.
             let missed = self.log.after(entry.live.checkpoint.position);
             let batches = missed.chunks(BATCH).chain(iter::once(new));
             let folded = entry.live.fold(projection.as_ref(), batches).await;
-            all.push((name.clone(), folded?));
+            all.push((name.clone(), Ok(folded?)));
         }
         Ok(all)
     }
 
-    pub(super) fn write_inline(&mut self, all: Vec<(String, Folded)>) {
-        for (name, folded) in all {
-            if let Some(entry) = self.projections.get_mut(&name) {
-                entry.live.apply(folded);
+    pub(super) fn write_inline(&mut self, all: Vec<(String, Inlined)>) {
+        for (name, inlined) in all {
+            let Some(entry) = self.projections.get_mut(&name) else {
+                continue;
+            };
+            match inlined {
+                Ok(folded) => entry.live.apply(folded),
+                Err(failure) => entry.fail(ProjectionState::Diverged, failure),
             }
         }
+    }
+}
+
+impl Log {
+    /// Why a projection does not fit this log, if it does not.
+    fn divergence(&self, entry: &Entry, since: DateTime<Utc>) -> Option<Failure> {
+        let found = self.at(entry.live.checkpoint.position);
+        entry
+            .record()
+            .divergence(found.map(|event| event.id), since)
     }
 }
 

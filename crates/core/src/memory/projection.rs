@@ -100,6 +100,12 @@ impl Entry {
         }
     }
 
+    /// Stops it for a failure.
+    pub(super) fn fail(&mut self, state: ProjectionState, failure: Failure) {
+        self.state = state;
+        self.failure = Some(failure);
+    }
+
     fn claim(&mut self, owner: &str, term: Duration) -> Claim {
         match &self.owner {
             Some(holder) if holder == owner => {}
@@ -219,8 +225,7 @@ impl State {
         let Some(entry) = entry.filter(|entry| entry.live.admits(fence)) else {
             return Err(fenced(name));
         };
-        entry.state = state;
-        entry.failure = Some(failure);
+        entry.fail(state, failure);
         Ok(())
     }
 

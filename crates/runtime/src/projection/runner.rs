@@ -54,7 +54,7 @@ impl Runner {
                 Ok(Err(error)) => self.recover(&error).await,
                 Err(panic) => {
                     let message = panic_message(panic.as_ref());
-                    self.fail(ProjectionState::Failed, message).await;
+                    self.fail(message).await;
                 }
             }
         }
@@ -87,9 +87,14 @@ impl Runner {
 
     /// Goes on from a record that nobody else moves.
     async fn go_on(&mut self, record: &ProjectionRecord) -> Result<(), CommitError> {
-        if let Some(problem) = self.divergence(record).await? {
-            self.fail(ProjectionState::Diverged, problem).await;
-            return Ok(());
+        if let Some(failure) = self.divergence(record).await? {
+            let fence = Fence {
+                epoch: record.epoch,
+                checkpoint: record.checkpoint.position,
+            };
+            return self
+                .stop_at(fence, ProjectionState::Diverged, failure)
+                .await;
         }
         let mut batch = self.open(record).await?;
         if record.retry_parked {
@@ -100,10 +105,8 @@ impl Runner {
         while !*self.stop.borrow() {
             self.tenure.goes_on();
             if looked.elapsed() >= self.options.poll {
-                if !self
-                    .is_undisturbed(batch.fence(), batch.committed())
-                    .await?
-                {
+                let (fence, committed) = (batch.fence(), batch.committed());
+                if !self.is_undisturbed(fence, committed).await? {
                     return Ok(());
                 }
                 looked = Instant::now();
@@ -115,7 +118,8 @@ impl Runner {
                 continue;
             };
             if let Some(failure) = batch.take(&next.page, next.start).await? {
-                return self.record_failure(batch.fence(), failure).await;
+                let fence = batch.fence();
+                return self.stop_at(fence, ProjectionState::Failed, failure).await;
             }
             if !self.log.is_full(&next.page) || batch.is_due(&self.options.limits()) {
                 self.commit(&mut batch).await?;
@@ -192,27 +196,16 @@ impl Runner {
             && self.divergence(&record).await?.is_none())
     }
 
-    /// Tells whether the log still has the event at the checkpoint, and what to do if not.
-    async fn divergence(&self, record: &ProjectionRecord) -> Result<Option<String>, StoreError> {
-        let checkpoint = record.checkpoint;
-        if checkpoint.position == Position::START {
+    /// Why the projection does not fit the log any more, if it does not.
+    async fn divergence(&self, record: &ProjectionRecord) -> Result<Option<Failure>, StoreError> {
+        let checkpoint = record.checkpoint.position;
+        if checkpoint == Position::START {
             return Ok(None);
         }
-        let before = LogRead::after(checkpoint.position.minus(1), 1);
-        let page = self.store.read_log(before).await?;
-        let name = &record.name;
-        let found = match (page.events.first(), checkpoint.event_id) {
-            (None, _) => "the log ends before it".to_owned(),
-            (Some(event), Some(id)) if event.id != id => {
-                format!("the log has event {} there instead of {id}", event.id)
-            }
-            _ => return Ok(None),
-        };
-        Ok(Some(format!(
-            "the checkpoint of `{name}` is position {}, but {found}: the log was restored or \
-             replaced; bring back the log that `{name}` was built from, or rebuild `{name}`",
-            checkpoint.position
-        )))
+        let read = LogRead::after(checkpoint.minus(1), 1);
+        let page = self.store.read_log(read).await?;
+        let found = page.events.first().map(|event| event.id);
+        Ok(record.divergence(found, self.folder.clock.now()))
     }
 
     /// Tries the parked events again, in order; within a stream, none before its elder.
@@ -245,7 +238,12 @@ impl Runner {
         Ok(())
     }
 
-    async fn record_failure(&self, fence: Fence, failure: Failure) -> Result<(), CommitError> {
+    async fn stop_at(
+        &self,
+        fence: Fence,
+        state: ProjectionState,
+        failure: Failure,
+    ) -> Result<(), CommitError> {
         tracing::error!(
             projection = %self.folder.projection,
             position = failure.position.get(),
@@ -254,9 +252,7 @@ impl Runner {
             "projection stopped",
         );
         let name = &self.folder.projection;
-        self.store
-            .record_failure(name, fence, ProjectionState::Failed, failure)
-            .await
+        self.store.record_failure(name, fence, state, failure).await
     }
 
     /// After a store error: waits before the next attempt, or stops where none can help.
@@ -273,16 +269,16 @@ impl Runner {
             error => matches!(error, CommitError::Fold(FoldError::Event { .. })),
         };
         if hopeless {
-            self.fail(ProjectionState::Failed, message).await;
+            self.fail(message).await;
         }
         let wait = self.backoff.failed();
         self.pause(wait).await;
     }
 
     /// Records a failure that is not one particular event's: it stands at the checkpoint.
-    async fn fail(&mut self, state: ProjectionState, message: String) {
+    async fn fail(&mut self, message: String) {
         self.status.problem(message.clone());
-        if let Err(error) = self.try_fail(state, message).await {
+        if let Err(error) = self.try_fail(message).await {
             let projection = &self.folder.projection;
             tracing::error!(%projection, error = %with_causes(&error), "failed to record a failure");
             let wait = self.backoff.failed();
@@ -290,8 +286,7 @@ impl Runner {
         }
     }
 
-    async fn try_fail(&self, state: ProjectionState, message: String) -> Result<(), CommitError> {
-        let name = &self.folder.projection;
+    async fn try_fail(&self, message: String) -> Result<(), CommitError> {
         let record = self.read_record().await?;
         let next = LogRead::after(record.checkpoint.position, 1);
         // The event is for orientation only: where it can't be read, the failure says so itself.
@@ -304,12 +299,11 @@ impl Runner {
             message,
             since: self.folder.clock.now(),
         };
-        tracing::error!(projection = %name, message = %failure.message, "projection stopped");
         let fence = Fence {
             epoch: record.epoch,
             checkpoint: record.checkpoint.position,
         };
-        self.store.record_failure(name, fence, state, failure).await
+        self.stop_at(fence, ProjectionState::Failed, failure).await
     }
 
     /// Waits, but not when it is time to stop.
@@ -322,7 +316,7 @@ impl Runner {
 }
 
 /// An error and what caused it, on one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

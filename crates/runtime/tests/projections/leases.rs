@@ -186,7 +186,9 @@ async fn operators_reach_a_projection_through_any_node() {
     stands_by(&second).await;
     let mut unseen = |_| {};
     let options = RebuildOptions::default();
-    let rebuild = second.projections().rebuild("balance", options, &mut unseen);
+    let rebuild = second
+        .projections()
+        .rebuild("balance", options, &mut unseen);
     rebuild.await.unwrap();
     let position = bank::deposit(&store, "alice", 1).await;
     caught_up(&second, position).await;

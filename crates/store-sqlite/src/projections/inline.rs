@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use annals_core::{
-    FoldError, InlineProjection, Position, ProjectionSpec, StoreError, StoreErrorKind, StoredEvent,
-    Target,
+    Failure, Fence, FoldError, InlineProjection, Position, ProjectionSpec, ProjectionState,
+    StoreError, StoreErrorKind, StoredEvent, Target,
 };
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
@@ -78,7 +78,7 @@ pub(crate) async fn fold_inline(
     events: &[StoredEvent],
 ) -> Result<(), FoldError> {
     for projection in installed {
-        let Some(stored) = active(conn, projection).await? else {
+        let Some(stored) = active(conn, projection, from).await? else {
             continue;
         };
         // Another process may have appended without this projection.
@@ -117,14 +117,41 @@ pub(crate) async fn install(store: &SqliteStore, projection: Installed) -> Resul
         .await
 }
 
-/// The projection's record, if it is to be folded now: not while it is paused or outdated.
+/// The projection's record, if it is to be folded now: not while it is paused or outdated, and
+/// not when its rows were folded from another log, which is then recorded.
+///
+/// `head` is the last position of the log as it was before this transaction.
 async fn active(
     conn: &mut SqliteConnection,
     projection: &Installed,
+    head: Position,
 ) -> Result<Option<Stored>, StoreError> {
     let spec = projection.spec();
     let stored = record::one(conn, &spec.name).await?;
-    Ok(stored.filter(|stored| stored.record.takes_part(spec)))
+    let Some(stored) = stored.filter(|stored| stored.record.takes_part(spec)) else {
+        return Ok(None);
+    };
+    let checkpoint = stored.record.checkpoint.position;
+    let found = match checkpoint {
+        Position::START => return Ok(Some(stored)),
+        beyond if beyond > head => None,
+        _ => events::id_at(conn, checkpoint).await?,
+    };
+    let record = &stored.record;
+    let Some(failure) = record.divergence(found, record.updated_at) else {
+        return Ok(Some(stored));
+    };
+    let failure = Failure {
+        since: record::now(conn).await?,
+        ..failure
+    };
+    tracing::error!(projection = %spec.name, message = %failure.message, "projection stopped");
+    let fence = Fence {
+        epoch: record.epoch,
+        checkpoint,
+    };
+    record::stop(conn, &spec.name, fence, ProjectionState::Diverged, &failure).await?;
+    Ok(None)
 }
 
 /// Folds one page of what is missing; false when nothing was.
@@ -132,10 +159,10 @@ async fn fold_next_page(
     conn: &mut SqliteConnection,
     projection: &Installed,
 ) -> Result<bool, FoldError> {
-    let Some(stored) = active(conn, projection).await? else {
+    let head = events::head(conn).await?;
+    let Some(stored) = active(conn, projection, head).await? else {
         return Ok(false);
     };
-    let head = events::head(conn).await?;
     let page = events::between(conn, stored.record.checkpoint.position, head).await?;
     fold_and_move(conn, projection, &page).await?;
     Ok(!page.is_empty())

@@ -71,6 +71,22 @@ pub(crate) async fn fail(
     state: ProjectionState,
     failure: &Failure,
 ) -> Result<(), CommitError> {
+    if stop(conn, name, fence, state, failure).await? {
+        return Ok(());
+    }
+    Err(CommitError::Fenced {
+        projection: name.to_owned(),
+    })
+}
+
+/// Stops a projection for a failure; false when somebody has moved it on.
+pub(crate) async fn stop(
+    conn: &mut SqliteConnection,
+    name: &str,
+    fence: Fence,
+    state: ProjectionState,
+    failure: &Failure,
+) -> Result<bool, StoreError> {
     let changed = sqlx::query(include_str!("../../sql/projections/update_failure.sql"))
         .bind(name)
         .bind(number(fence.epoch))
@@ -81,12 +97,7 @@ pub(crate) async fn fail(
         .execute(conn)
         .await
         .map_err(failed("record a failure"))?;
-    if changed.rows_affected() == 0 {
-        return Err(CommitError::Fenced {
-            projection: name.to_owned(),
-        });
-    }
-    Ok(())
+    Ok(changed.rows_affected() > 0)
 }
 
 /// The parked events have been tried again.
@@ -170,6 +181,15 @@ pub(crate) fn count(number: i64) -> u64 {
 /// A time as it is stored: RFC 3339 in UTC, which sorts by time.
 pub(crate) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// The time by this database's clock.
+pub(crate) async fn now(conn: &mut SqliteConnection) -> Result<DateTime<Utc>, StoreError> {
+    let now: String = sqlx::query_scalar(include_str!("../../sql/projections/now.sql"))
+        .fetch_one(conn)
+        .await
+        .map_err(failed("read the database's clock"))?;
+    parse_time(&now)
 }
 
 /// A time as it was stored.

@@ -1,10 +1,10 @@
 //! Inline projections: rows that commit with the append.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    AppendError, Expected, FoldError, InlineProjection, ProjectionState, Row, Store, StoredEvent,
-    Target, Version,
+    AppendError, EventId, Expected, Fence, FoldError, InlineProjection, ProjectionState, Row,
+    Store, StoredEvent, SwapRequest, Target, Version,
 };
 use tokio::task::JoinSet;
 
@@ -166,4 +166,77 @@ pub async fn an_inline_projection_survives_writers_that_race(subject: Subject) {
     }
     writers.join_all().await;
     assert_eq!(assert_tallied(&*subject.store).await.len(), 320);
+}
+
+/// Moves the projection's checkpoint to where its log, unlike this one, had an event.
+async fn move_to_another_log(store: &dyn Store, to: u64) {
+    let standing = record(store, "counts").await;
+    let mut step = live_step(&standing, to, upserts(&[]));
+    step.checkpoint.event_id = Some(EventId::new(uuid()));
+    store.commit(step).await.unwrap();
+}
+
+/// Asserts that the projection halted because the log has no such event, and what to do.
+async fn assert_diverged(store: &dyn Store, at: u64) {
+    let standing = record(store, "counts").await;
+    assert_eq!(standing.state, ProjectionState::Diverged);
+    assert_eq!(standing.checkpoint.position, position(at), "it is left where it was");
+    let failure = standing.failure.expect("it says why");
+    assert_eq!(failure.position, position(at));
+    assert!(failure.message.contains("rebuild `counts`"), "{failure:?}");
+}
+
+pub async fn an_inline_projection_of_another_log_halts_when_it_is_installed(subject: Subject) {
+    let store = &*subject.store;
+    store.append(any("thing-1", 3)).await.unwrap();
+    for foreign in [2, 3, 9] {
+        store.register(Tally::inline().spec(), now()).await.unwrap();
+        move_to_another_log(store, foreign).await;
+        install(store).await.unwrap();
+        assert_diverged(store, foreign).await;
+        store.append(any("thing-1", 1)).await.unwrap();
+        assert_diverged(store, foreign).await;
+        assert_eq!(rows(store).await, [[]; 0], "what follows is not folded");
+        let set = store.set_state("counts", ProjectionState::Running, now());
+        set.await.unwrap();
+    }
+}
+
+pub async fn an_inline_projection_whose_log_was_swapped_halts_with_the_next_append(
+    subject: Subject,
+) {
+    let store = &*subject.store;
+    install(store).await.unwrap();
+    let mut head = 0;
+    // The event at its checkpoint is another one, and then the log ends before it.
+    for ahead in [0, 1, 2, 3] {
+        store.append(any("thing-1", 2)).await.unwrap();
+        head += 2;
+        let before = rows(store).await;
+        move_to_another_log(store, head + ahead).await;
+        store.append(any("thing-2", 1)).await.expect("others go on");
+        head += 1;
+        assert_diverged(store, head - 1 + ahead).await;
+        assert_eq!(rows(store).await, before);
+        rebuild(store).await;
+        assert_tallied(store).await;
+    }
+    store.append(any("thing-2", 1)).await.unwrap();
+    assert_tallied(store).await;
+}
+
+async fn rebuild(store: &dyn Store) {
+    let tally = Tally::inline();
+    let begun = store.begin_rebuild(tally.spec(), "me", Duration::from_secs(600), false, now());
+    let rebuild = begun.await.unwrap();
+    let request = SwapRequest {
+        spec: tally.spec().clone(),
+        fence: Fence {
+            epoch: rebuild.epoch,
+            checkpoint: rebuild.checkpoint.position,
+        },
+        verify: None,
+        now: now(),
+    };
+    store.swap(request, Arc::new(tally)).await.unwrap();
 }

@@ -134,7 +134,6 @@ pub async fn rows_and_checkpoint_are_committed_together(subject: Subject) {
     store.commit(step.clone()).await.unwrap();
     let committed = record(store, "counts").await;
     assert_eq!(committed.checkpoint, step.checkpoint);
-    assert_eq!(committed.owner.as_deref(), Some("suite"));
     assert_eq!(committed.updated_at, step.now);
     let expected = [row("a", 1), row("b", 2)];
     assert_eq!(all_rows(store, &COUNTS, Target::Live).await, expected);

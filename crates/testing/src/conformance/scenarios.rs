@@ -223,6 +223,8 @@ macro_rules! conformance {
                 an_inline_refusal_rejects_nobody_elses_append,
                 conflicts_and_repeats_do_not_count_twice_in_inline_rows,
                 an_inline_projection_survives_writers_that_race,
+                an_inline_projection_of_another_log_halts_when_it_is_installed,
+                an_inline_projection_whose_log_was_swapped_halts_with_the_next_append,
             }
         }
     };
