@@ -17,7 +17,7 @@ pub enum OperatorCommand {
     /// Look at streams and at the log.
     #[command(subcommand)]
     Stream(StreamCommand),
-    /// Verify, measure or migrate the store.
+    /// Verify, measure, migrate or move the store.
     #[command(subcommand)]
     Store(StoreCommand),
 }
@@ -29,7 +29,10 @@ impl OperatorCommand {
     /// path has just brought into being.
     #[must_use]
     pub fn may_create_store(&self) -> bool {
-        matches!(self, Self::Store(StoreCommand::Migrate))
+        matches!(
+            self,
+            Self::Store(StoreCommand::Migrate | StoreCommand::Import(_))
+        )
     }
 }
 

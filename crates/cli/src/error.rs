@@ -70,6 +70,39 @@ pub enum CliError {
     /// The output can't be written.
     #[error("failed to write the output")]
     Output(#[source] std::io::Error),
+    /// There is a file where the log should be exported to.
+    #[error("failed to export to `{file}`: there is such a file; --force overwrites it")]
+    FileExists {
+        /// Its name.
+        file: String,
+    },
+    /// The log can't be written to a file.
+    #[error("failed to export to `{file}`")]
+    Export {
+        /// Its name.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file can't be imported.
+    #[error("failed to import `{file}`")]
+    ImportFile {
+        /// Its name.
+        file: String,
+        /// Why.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The store has another log than the file.
+    #[error(
+        "failed to import `{file}`: {problem}; import into a store without events, or one where \
+         an import of this file was interrupted"
+    )]
+    OtherLog {
+        /// The file's name.
+        file: String,
+        /// How they differ.
+        problem: String,
+    },
     /// A check of the application could not do its work.
     #[error("failed to check that {check}")]
     Check {

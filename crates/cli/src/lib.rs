@@ -55,6 +55,6 @@ pub use output::Output;
 pub use projection::{NameArgs, ProjectionCommand, RebuildArgs};
 pub use shown::{count, duration, per_second, things};
 pub use signal::stop_requested;
-pub use store::StoreCommand;
+pub use store::{ExportArgs, ImportArgs, StoreCommand};
 pub use stream::{ListArgs, ShowArgs, StreamCommand, TailArgs};
 pub use table::{Align, Table};

@@ -1,5 +1,7 @@
 //! Reading the whole log, page by page, under a meter.
 
+use std::time::Duration;
+
 use annals_core::{LogRead, Position, Store, StoreError, StoredEvent};
 
 use crate::meter::Meter;
@@ -32,6 +34,11 @@ impl<'a> WholeLog<'a> {
     /// Where the log ends as far as it is read.
     pub(super) fn head(&self) -> Position {
         self.head
+    }
+
+    /// How long reading has taken so far.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.meter.elapsed()
     }
 
     /// The next events, or `None` at the end.
