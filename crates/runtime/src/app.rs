@@ -2,11 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use annals_core::{Aggregate, Position, ReadModel, RowError, Store, StoreError, Target, Value};
+use annals_core::{
+    Aggregate, Id as _, Position, ReadModel, RowError, Store, StoreError, Target, Value,
+    saga::{Instance, Linear, ProcessManager, Saga},
+};
 
 use crate::{
     command::{Commands, Execute, LoadError, Loaded},
     projection::{CaughtUpError, Projections},
+    saga::{SagaError, Sagas, StartSaga, WaitError},
 };
 
 /// How long [`App::caught_up`] waits.
@@ -21,17 +25,24 @@ pub struct App {
 #[derive(Debug)]
 struct Inner {
     store: Arc<dyn Store>,
-    commands: Commands,
+    commands: Arc<Commands>,
     projections: Projections,
+    sagas: Sagas,
 }
 
 impl App {
-    pub(crate) fn new(store: Arc<dyn Store>, commands: Commands, projections: Projections) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        commands: Arc<Commands>,
+        projections: Projections,
+        sagas: Sagas,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 store,
                 commands,
                 projections,
+                sagas,
             }),
         }
     }
@@ -120,6 +131,75 @@ impl App {
             .map_err(ReadError::row::<R>)
     }
 
+    /// Starts a saga; carrying it out goes on by itself, in whichever process runs it.
+    ///
+    /// Await the result as it is, or set options first, such as [`actor`](StartSaga::actor). The
+    /// same id and request again is the same saga.
+    ///
+    /// # Errors
+    /// See [`StartSagaError`](crate::StartSagaError).
+    pub fn start_saga<S: Saga>(&self, id: &S::Id, saga: S) -> StartSaga<'_, Linear<S>> {
+        StartSaga::linear(&self.inner.sagas, id, saga)
+    }
+
+    /// As [`start_saga`](Self::start_saga), for a process manager.
+    ///
+    /// # Errors
+    /// See [`StartSagaError`](crate::StartSagaError).
+    pub fn start_process<P: ProcessManager>(
+        &self,
+        id: &P::Id,
+        start: &P::Start,
+    ) -> StartSaga<'_, P> {
+        StartSaga::process(&self.inner.sagas, id, start)
+    }
+
+    /// How a saga stands, if there is one of this id.
+    ///
+    /// # Errors
+    /// When the id can't name a stream, the stream can't be read, or the store fails.
+    pub async fn saga<S: Saga>(
+        &self,
+        id: &S::Id,
+    ) -> Result<Option<Instance<Linear<S>>>, SagaError> {
+        self.process::<Linear<S>>(id).await
+    }
+
+    /// As [`saga`](Self::saga), for a process manager.
+    ///
+    /// # Errors
+    /// When the id can't name a stream, the stream can't be read, or the store fails.
+    pub async fn process<P: ProcessManager>(
+        &self,
+        id: &P::Id,
+    ) -> Result<Option<Instance<P>>, SagaError> {
+        self.inner.sagas.load(&id.to_text()).await
+    }
+
+    /// Waits until a saga has ended or is stuck, and answers how it stands then.
+    ///
+    /// # Errors
+    /// When it takes longer than `timeout`, or there is no such saga.
+    pub async fn saga_ended<S: Saga>(
+        &self,
+        id: &S::Id,
+        timeout: Duration,
+    ) -> Result<Instance<Linear<S>>, WaitError> {
+        self.process_ended::<Linear<S>>(id, timeout).await
+    }
+
+    /// As [`saga_ended`](Self::saga_ended), for a process manager.
+    ///
+    /// # Errors
+    /// When it takes longer than `timeout`, or there is no such saga.
+    pub async fn process_ended<P: ProcessManager>(
+        &self,
+        id: &P::Id,
+        timeout: Duration,
+    ) -> Result<Instance<P>, WaitError> {
+        self.inner.sagas.wait(&id.to_text(), timeout).await
+    }
+
     /// The store underneath, for reading streams and the log.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -132,9 +212,16 @@ impl App {
         &self.inner.projections
     }
 
-    /// Finishes what was accepted, stops the projections after their current batch, and closes
+    /// The sagas, for operators: list, look at, retry and abandon them.
+    #[must_use]
+    pub fn sagas(&self) -> &Sagas {
+        &self.inner.sagas
+    }
+
+    /// Finishes what was accepted, stops sagas and projections after their current batch, and closes
     /// the store. Commands that come later are refused.
     pub async fn shutdown(&self) {
+        self.inner.sagas.shutdown().await;
         self.inner.projections.shutdown().await;
         self.inner.store.close().await;
     }

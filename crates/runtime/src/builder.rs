@@ -3,7 +3,9 @@
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use annals_core::{
-    Aggregate, Clock, FoldError, IdSource, Projection, ProjectorFactory, Store, StoreError,
+    Aggregate, Clock, FoldError, IdSource, InvalidName, Projection, ProjectorFactory, Store,
+    StoreError,
+    saga::{Linear, ProcessManager, Saga},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -11,6 +13,7 @@ use crate::{
     app::App,
     command::{CommandOptions, Commands, SnapshotPolicies, SnapshotPolicyError},
     projection::{ProjectionOptions, Projections, ReadModelFactory},
+    saga::{Kind, SagaDeadline, SagaKind, SagaOptions, SagaOverview, SagaParts, Sagas},
     system::{RandomIds, SystemClock},
 };
 
@@ -23,9 +26,11 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     projections: Vec<Arc<dyn ProjectorFactory>>,
+    sagas: Vec<Arc<dyn SagaKind>>,
     snapshots: SnapshotPolicies,
     commands: CommandOptions,
     projecting: ProjectionOptions,
+    saga_options: SagaOptions,
     snapshot_error: Option<SnapshotPolicyError>,
 }
 
@@ -37,9 +42,11 @@ impl Builder {
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds::default()),
             projections: Vec::new(),
+            sagas: Vec::new(),
             snapshots: SnapshotPolicies::default(),
             commands: CommandOptions::default(),
             projecting: ProjectionOptions::default(),
+            saga_options: SagaOptions::default(),
             snapshot_error: None,
         }
     }
@@ -59,6 +66,24 @@ impl Builder {
     /// Adds a projection of any other kind, such as a store's SQL projection.
     pub fn projector(mut self, factory: impl ProjectorFactory) -> Self {
         self.projections.push(Arc::new(factory));
+        self
+    }
+
+    /// Adds a saga: a plan of steps across aggregates, each with what undoes it.
+    ///
+    /// The first one also adds the read models [`SagaOverview`] and [`SagaDeadline`].
+    pub fn saga<S: Saga>(self) -> Self {
+        self.process_manager::<Linear<S>>()
+    }
+
+    /// Adds a saga that is not a line of steps.
+    pub fn process_manager<P: ProcessManager>(mut self) -> Self {
+        if self.sagas.is_empty() {
+            self = self
+                .projection::<SagaOverview>()
+                .projection::<SagaDeadline>();
+        }
+        self.sagas.push(Arc::new(Kind::<P>::new()));
         self
     }
 
@@ -104,16 +129,22 @@ impl Builder {
         self
     }
 
-    /// Sets commands and projections going.
+    /// Sets how sagas are run.
+    pub fn saga_options(mut self, options: SagaOptions) -> Self {
+        self.saga_options = options;
+        self
+    }
+
+    /// Sets commands, projections and sagas going.
     ///
     /// # Errors
-    /// When two projections have one name, a projection is written for another kind of store, an
+    /// When two projections or two sagas have one name, a projection is written for another kind of store, an
     /// inline projection can't fold what it has missed, or the store fails.
     pub async fn start(self) -> Result<App, StartError> {
         self.run(true).await
     }
 
-    /// As [`start`](Self::start), but leaves the projections to other processes: for tools that
+    /// As [`start`](Self::start), but leaves projections and sagas to other processes: for tools that
     /// work beside a running server. Inline projections are part of every append all the same.
     ///
     /// # Errors
@@ -127,6 +158,7 @@ impl Builder {
             return Err(error.into());
         }
         refuse_doubles(&self.projections)?;
+        refuse_double_sagas(&self.sagas)?;
         let commands = Commands::new(
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
@@ -134,15 +166,25 @@ impl Builder {
             self.snapshots,
             self.commands,
         );
+        let commands = Arc::new(commands);
         let projections = Projections::start(
             Arc::clone(&self.store),
-            self.clock,
+            Arc::clone(&self.clock),
             self.projections,
             self.projecting,
             following,
         )
         .await?;
-        Ok(App::new(self.store, commands, projections))
+        let parts = SagaParts {
+            store: Arc::clone(&self.store),
+            clock: self.clock,
+            ids: self.ids,
+            commands: Arc::clone(&commands),
+            log: Arc::clone(projections.log()),
+            owner: projections.owner().to_owned(),
+        };
+        let sagas = Sagas::start(self.sagas, parts, self.saga_options, following).await?;
+        Ok(App::new(self.store, commands, projections, sagas))
     }
 }
 
@@ -159,6 +201,18 @@ fn refuse_doubles(projections: &[Arc<dyn ProjectorFactory>]) -> Result<(), Start
     }
 }
 
+fn refuse_double_sagas(sagas: &[Arc<dyn SagaKind>]) -> Result<(), StartError> {
+    let mut names = HashSet::new();
+    for saga in sagas {
+        saga.check()?;
+        if !names.insert(saga.name()) {
+            let name = saga.name();
+            return Err(StartError::TwoSagas { name });
+        }
+    }
+    Ok(())
+}
+
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let projections = self
@@ -169,6 +223,7 @@ impl fmt::Debug for Builder {
         f.debug_struct("Builder")
             .field("store", &self.store)
             .field("projections", &projections)
+            .field("sagas", &self.sagas)
             .finish_non_exhaustive()
     }
 }
@@ -182,6 +237,29 @@ pub enum StartError {
     TwoProjections {
         /// The name.
         name: String,
+    },
+    /// Two sagas have one name.
+    #[error("two sagas are called `{name}`; give one of them another name")]
+    TwoSagas {
+        /// The name.
+        name: &'static str,
+    },
+    /// A saga's name is not allowed.
+    #[error(transparent)]
+    SagaName {
+        /// What is wrong with it.
+        source: InvalidName,
+    },
+    /// A saga can't tell two aggregates apart.
+    #[error(
+        "saga `{saga}` sends to two aggregates whose streams have the category `{category}`; \
+         an aggregate may be named once, and each needs a category of its own"
+    )]
+    TwoTargets {
+        /// The saga.
+        saga: &'static str,
+        /// The category.
+        category: &'static str,
     },
     /// An aggregate can't be snapshotted.
     #[error(transparent)]

@@ -7,6 +7,7 @@ mod app;
 mod builder;
 mod command;
 mod projection;
+mod saga;
 mod system;
 
 pub use app::{App, ReadError};
@@ -17,5 +18,10 @@ pub use command::{
 pub use projection::{
     CaughtUpError, Progress, ProjectionHealth, ProjectionOptions, Projections, ReadModelFactory,
     RebuildOptions, RebuildPhase, RebuildSummary,
+};
+pub use saga::{
+    DeadlineView, OperateError, OutstandingView, SagaDeadline, SagaError, SagaHealth, SagaOptions,
+    SagaOverview, SagaView, Sagas, StartSaga, StartSagaError, StartedSaga, TimelineEntry,
+    WaitError,
 };
 pub use system::{RandomIds, SystemClock};

@@ -256,7 +256,7 @@ impl Commands {
     }
 
     /// Appends; an unknown outcome is settled by repeating the append with the same event ids.
-    async fn append_settled(&self, append: Append) -> Result<Appended, AppendError> {
+    pub(crate) async fn append_settled(&self, append: Append) -> Result<Appended, AppendError> {
         let mut outcome = self.store.append(append.clone()).await;
         for attempt in 0..SETTLE_ATTEMPTS {
             let Err(AppendError::Unknown(_)) = outcome else {

@@ -13,13 +13,13 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// Each is cut by up to half, differently for every `who`, so that nodes which failed together
 /// don't come back together. No randomness is involved, and a test sees the same waits again.
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     who: u64,
     failures: u32,
 }
 
 impl Backoff {
-    pub(super) fn new(who: impl Hash) -> Self {
+    pub(crate) fn new(who: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         who.hash(&mut hasher);
         Self {
@@ -29,17 +29,17 @@ impl Backoff {
     }
 
     /// Starts from the shortest wait again.
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }
 
     /// How often it failed since the last success.
-    pub(super) fn failures(&self) -> u32 {
+    pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
     /// The wait after one more failure.
-    pub(super) fn failed(&mut self) -> Duration {
+    pub(crate) fn failed(&mut self) -> Duration {
         let full = SHORTEST
             .saturating_mul(1 << self.failures.min(16))
             .min(LONGEST);

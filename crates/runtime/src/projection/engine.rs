@@ -37,6 +37,8 @@ use crate::builder::StartError;
 #[derive(Debug)]
 pub struct Projections {
     store: Arc<dyn Store>,
+    /// The one reader of the log's end for all that follow it in this process.
+    log: Arc<SharedLog>,
     clock: Arc<dyn Clock>,
     /// Names this process in what is stored; no two have the same.
     owner: String,
@@ -70,8 +72,10 @@ impl Projections {
             factory.install_inline(&store).await?;
         }
         let unique = Uuid::new_v4().as_fields().0;
+        let log = SharedLog::new(Arc::clone(&store), options.page_size);
         let mut projections = Self {
             store,
+            log: Arc::new(log),
             clock,
             owner: format!("process {} ({unique:08x})", std::process::id()),
             factories,
@@ -87,15 +91,13 @@ impl Projections {
     }
 
     fn follow(&mut self) {
-        let log = SharedLog::new(Arc::clone(&self.store), self.options.page_size);
-        let log = Arc::new(log);
         let mut tasks = Vec::new();
         for factory in &self.factories {
             let (status, health) = StatusBoard::new(factory.spec());
             self.health.push(health);
             tasks.push(match factory.spec().inline {
                 true => tokio::spawn(self.inline_watch(factory, status).run()),
-                false => tokio::spawn(self.runner(factory, &log, status).run()),
+                false => tokio::spawn(self.runner(factory, status).run()),
             });
         }
         self.tasks = Mutex::new(tasks);
@@ -115,15 +117,10 @@ impl Projections {
         }
     }
 
-    fn runner(
-        &self,
-        factory: &Arc<dyn ProjectorFactory>,
-        log: &Arc<SharedLog>,
-        status: StatusBoard,
-    ) -> Runner {
+    fn runner(&self, factory: &Arc<dyn ProjectorFactory>, status: StatusBoard) -> Runner {
         Runner {
             store: Arc::clone(&self.store),
-            log: Arc::clone(log),
+            log: Arc::clone(&self.log),
             factory: Arc::clone(factory),
             folder: self.folder(factory),
             options: self.options,
@@ -147,6 +144,16 @@ impl Projections {
             clock: Arc::clone(&self.clock),
             on_failure: factory.on_failure(),
         }
+    }
+
+    /// The reader of the log's end, for whoever else follows it.
+    pub(crate) fn log(&self) -> &Arc<SharedLog> {
+        &self.log
+    }
+
+    /// What names this process in what is stored.
+    pub(crate) fn owner(&self) -> &str {
+        &self.owner
     }
 
     /// What the application's projections are.

@@ -33,9 +33,13 @@ mod shared_log;
 mod status;
 mod tenure;
 
+pub(crate) use backoff::Backoff;
 pub use caught_up::CaughtUpError;
 pub use engine::Projections;
 pub use options::{ProjectionOptions, RebuildOptions};
 pub use progress::{Progress, RebuildPhase, RebuildSummary};
 pub use read_model::ReadModelFactory;
+pub(crate) use rows::panic_message;
+pub(crate) use runner::with_causes;
+pub(crate) use shared_log::{Following, SharedLog};
 pub use status::ProjectionHealth;

@@ -219,7 +219,7 @@ impl<P: Projection> RowCache<P> {
 }
 
 /// What a panic in the application's code says.
-pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .copied()

@@ -14,7 +14,7 @@ const KEPT_BYTES: usize = 16 * 1024 * 1024;
 
 /// Reads the log in pages that its readers share.
 #[derive(Debug)]
-pub(super) struct SharedLog {
+pub(crate) struct SharedLog {
     store: Arc<dyn Store>,
     page_size: usize,
     recent: Mutex<Recent>,
@@ -22,9 +22,9 @@ pub(super) struct SharedLog {
 
 /// What follows a position: the events of `page` from index `start` on.
 #[derive(Clone, Debug)]
-pub(super) struct Following {
-    pub(super) page: Arc<Page>,
-    pub(super) start: usize,
+pub(crate) struct Following {
+    pub(crate) page: Arc<Page>,
+    pub(crate) start: usize,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl SharedLog {
     /// Requests queue behind each other, so that a page is read once however many want it. A page
     /// that was read before is only for those who have seen the event that it followed: when the
     /// log was restored meanwhile, others may stand in its place.
-    pub(super) async fn after(&self, last: Checkpoint) -> Result<Option<Following>, StoreError> {
+    pub(crate) async fn after(&self, last: Checkpoint) -> Result<Option<Following>, StoreError> {
         let mut recent = self.recent.lock().await;
         if let Some(following) = recent.after(last) {
             return Ok(Some(following));

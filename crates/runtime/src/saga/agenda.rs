@@ -1,0 +1,150 @@
+//! What is due: from the table of deadlines, and from memory for what is due in a moment.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashSet, VecDeque},
+    time::Duration,
+};
+
+use annals_core::{Position, ReadModel, Store, StoreError, Target, Value};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
+
+use super::read_models::{DeadlineKey, SagaDeadline};
+
+/// What is due within this time is remembered, as the table may not show it yet.
+const SOON: Duration = Duration::from_secs(5);
+/// How many of those are remembered.
+const MAX_SOON: usize = 65_536;
+
+/// Tells which sagas of one kind have something to do at a time.
+///
+/// Memory is bounded whatever the number of deadlines: what is far off stands in the table alone,
+/// of which only the next due time is known.
+#[derive(Debug)]
+pub(super) struct Agenda {
+    saga: &'static str,
+    /// When the table may next have something due.
+    earliest: DateTime<Utc>,
+    /// Where a sweep that found more than it could take goes on.
+    cursor: Option<DeadlineKey>,
+    soon: BinaryHeap<Reverse<(DateTime<Utc>, String)>>,
+    /// How far the log had been taken in, some time ago and since.
+    reached: VecDeque<(Instant, Position)>,
+}
+
+impl Agenda {
+    /// An agenda that knows nothing yet: the first sweep finds out.
+    pub(super) fn new(saga: &'static str) -> Self {
+        Self {
+            saga,
+            earliest: DateTime::<Utc>::MIN_UTC,
+            cursor: None,
+            soon: BinaryHeap::new(),
+            reached: VecDeque::new(),
+        }
+    }
+
+    /// A saga has something to do at a time.
+    pub(super) fn note(&mut self, id: &str, due: DateTime<Utc>, now: DateTime<Utc>) {
+        self.earliest = self.earliest.min(due);
+        let soon = TimeDelta::from_std(SOON).unwrap_or_default();
+        if due <= now + soon && self.soon.len() < MAX_SOON {
+            self.soon.push(Reverse((due, id.to_owned())));
+        }
+    }
+
+    /// The log is taken in up to here.
+    pub(super) fn reached(&mut self, position: Position) {
+        let now = Instant::now();
+        self.reached.push_back((now, position));
+        while let Some((second, _)) = self.reached.get(1)
+            && now.duration_since(*second) > SOON
+        {
+            self.reached.pop_front();
+        }
+    }
+
+    /// The sagas that have something to do now, up to about `limit`.
+    pub(super) async fn due(
+        &mut self,
+        store: &dyn Store,
+        now: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<HashSet<String>, StoreError> {
+        let mut due = HashSet::new();
+        while let Some(Reverse((at, _))) = self.soon.peek()
+            && *at <= now
+            && due.len() < limit
+        {
+            due.extend(self.soon.pop().map(|Reverse((_, id))| id));
+        }
+        if self.cursor.is_some() || self.earliest <= now {
+            self.sweep(store, now, limit, &mut due).await?;
+        }
+        Ok(due)
+    }
+
+    async fn sweep(
+        &mut self,
+        store: &dyn Store,
+        now: DateTime<Utc>,
+        limit: usize,
+        due: &mut HashSet<String>,
+    ) -> Result<(), StoreError> {
+        let behind = self.table_is_behind(store).await?;
+        let after = match &self.cursor {
+            Some(key) => SagaDeadline::key_values(key),
+            None => {
+                let mut before_all = vec![Value::Text(String::new()); 5];
+                if let Some(first) = before_all.first_mut() {
+                    *first = Value::Text(self.saga.to_owned());
+                }
+                before_all
+            }
+        };
+        let limit = limit.max(1);
+        let rows = store
+            .scan_rows(&SagaDeadline::TABLE, Target::Live, Some(&after), limit)
+            .await?;
+        let full = rows.len() >= limit;
+        let mut last = None;
+        let mut next = None;
+        for row in rows {
+            let row = SagaDeadline::from_row(row).map_err(unreadable)?;
+            if row.saga != self.saga || row.due > now {
+                next = Some(if row.saga == self.saga {
+                    row.due
+                } else {
+                    DateTime::<Utc>::MAX_UTC
+                });
+                break;
+            }
+            due.insert(row.id.clone());
+            last = Some(row.key());
+        }
+        self.cursor = last.filter(|_| full && next.is_none());
+        self.earliest = match next {
+            _ if behind => now,
+            Some(next) => next,
+            None if self.cursor.is_some() => now,
+            None => DateTime::<Utc>::MAX_UTC,
+        };
+        Ok(())
+    }
+
+    /// Whether the table lacks what was in the log some time ago.
+    async fn table_is_behind(&self, store: &dyn Store) -> Result<bool, StoreError> {
+        let record = store.projection(SagaDeadline::TABLE.name).await?;
+        let position = record.map_or(Position::START, |record| record.checkpoint.position);
+        Ok(self
+            .reached
+            .front()
+            .is_some_and(|(_, reached)| position < *reached))
+    }
+}
+
+fn unreadable(error: annals_core::RowError) -> StoreError {
+    let doing = format!("read a row of `{}`", SagaDeadline::TABLE.name);
+    StoreError::new(annals_core::StoreErrorKind::Corrupt, doing).caused_by(error)
+}

@@ -1,0 +1,194 @@
+//! A saga's stream: reading it, and appending a reaction.
+
+use std::sync::Arc;
+
+use annals_core::{
+    Append, AppendError, Appended, CausationId, Clock, CorrelationId, EncodeError, EventId,
+    Expected, Fingerprint, IdSource, Metadata, NewEvent, Position, Store, StreamName, StreamRead,
+    TraceContext, Version,
+    saga::{Instance, ProcessManager, Reaction, SagaEvent},
+};
+
+use super::error::SagaError;
+use crate::command::Commands;
+
+/// Stands for "this command will never have an effect", under the command's own append id.
+const RECALLED: Fingerprint = *b"annals: recalled";
+
+/// How many events of a stream are read at a time.
+const PAGE: usize = 500;
+
+/// Reads and writes sagas' streams.
+#[derive(Clone, Debug)]
+pub(crate) struct Journal {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: Arc<dyn IdSource>,
+    pub(super) commands: Arc<Commands>,
+}
+
+/// Who is behind a saga's start, and why.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Origin {
+    pub(super) correlation_id: Option<CorrelationId>,
+    pub(super) causation_id: Option<CausationId>,
+    pub(super) actor: Option<String>,
+    pub(super) trace: Option<TraceContext>,
+}
+
+/// What came of a reaction.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// It stands in the stream, and the instance includes it.
+    Done(Position),
+    /// Somebody else wrote to the stream first: read it anew.
+    Lost,
+    /// The command that it was to reject has been carried out.
+    CarriedOut(Position),
+}
+
+/// Why a reaction is not in the stream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum JournalError {
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Saga(#[from] SagaError),
+}
+
+impl Journal {
+    /// A saga as its stream tells it; without events when there is none.
+    pub(super) async fn load<P: ProcessManager>(
+        &self,
+        stream: &StreamName,
+    ) -> Result<Instance<P>, SagaError> {
+        let mut instance = Instance::new(stream.clone());
+        loop {
+            let read = StreamRead::after(stream.clone(), instance.version(), PAGE);
+            let events = self.store.read_stream(read).await?;
+            if events.is_empty() {
+                return Ok(instance);
+            }
+            for stored in events {
+                let unreadable = |source| SagaError::Unreadable {
+                    stream: stream.clone(),
+                    version: stored.version,
+                    source,
+                };
+                let recorded = stored.decode::<SagaEvent>().map_err(unreadable)?;
+                let recorded = recorded.ok_or_else(|| {
+                    unreadable(annals_core::DecodeError::UnknownType {
+                        event_type: stored.event_type.to_string(),
+                        stream: stream.clone(),
+                    })
+                })?;
+                instance.apply(&recorded.event, recorded.id, &recorded.metadata)?;
+            }
+        }
+    }
+
+    /// Appends a reaction right after what the instance includes, and applies it.
+    pub(super) async fn write<P: ProcessManager>(
+        &self,
+        instance: &mut Instance<P>,
+        reaction: Reaction,
+        cause: Option<CausationId>,
+    ) -> Result<Written, JournalError> {
+        let origin = match instance.origin() {
+            Some(origin) => Origin {
+                correlation_id: Some(origin.correlation_id),
+                causation_id: cause,
+                actor: origin.actor.clone(),
+                trace: origin.trace.clone(),
+            },
+            None => Origin {
+                causation_id: cause,
+                ..Origin::default()
+            },
+        };
+        self.write_from(instance, reaction, &origin).await
+    }
+
+    /// As [`write`](Self::write), with metadata of one's own.
+    pub(super) async fn write_from<P: ProcessManager>(
+        &self,
+        instance: &mut Instance<P>,
+        reaction: Reaction,
+        origin: &Origin,
+    ) -> Result<Written, JournalError> {
+        let metadata = self.metadata(origin);
+        let append = self.append(instance, &reaction, &metadata)?;
+        let ids = append.writes.iter().flat_map(|write| &write.events);
+        let ids: Vec<EventId> = ids.map(|event| event.id).collect();
+        match self.commands.append_settled(append).await {
+            // It was there before this attempt: so was what came with it.
+            Ok(Appended { repeated: true, .. }) if reaction.consumes.is_some() => Ok(Written::Lost),
+            Ok(appended) => {
+                for (event, id) in reaction.events.iter().zip(ids) {
+                    instance
+                        .apply(event, id, &metadata)
+                        .map_err(SagaError::from)?;
+                }
+                Ok(Written::Done(appended.position))
+            }
+            Err(AppendError::Conflict { .. }) => Ok(Written::Lost),
+            Err(AppendError::IdReused { kind: "append", .. }) => self.carried_out(&reaction).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn append<P: ProcessManager>(
+        &self,
+        instance: &Instance<P>,
+        reaction: &Reaction,
+        metadata: &Metadata,
+    ) -> Result<Append, EncodeError> {
+        let now = self.clock.now();
+        let events = reaction
+            .events
+            .iter()
+            .map(|event| {
+                NewEvent::encode(event, EventId::new(self.ids.next(now)), metadata.clone())
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let expected = Expected::Exact(instance.version());
+        let append = Append::to(instance.stream().clone(), expected, events, now);
+        Ok(match reaction.consumes {
+            Some(command) => append.once(command.into(), RECALLED),
+            None => append,
+        })
+    }
+
+    /// The command's id is taken: by the command itself.
+    async fn carried_out(&self, reaction: &Reaction) -> Result<Written, JournalError> {
+        let Some(command) = reaction.consumes else {
+            return Ok(Written::Lost);
+        };
+        let found = self.store.find_append(command.into()).await;
+        Ok(match found.map_err(SagaError::from)? {
+            Some((appended, fingerprint)) if fingerprint != RECALLED => {
+                Written::CarriedOut(appended.position)
+            }
+            _ => Written::Lost,
+        })
+    }
+
+    fn metadata(&self, origin: &Origin) -> Metadata {
+        let own = || CausationId::new(self.ids.next(self.clock.now()));
+        let causation_id = origin.causation_id.unwrap_or_else(own);
+        let correlation_id = origin.correlation_id;
+        let correlation_id = correlation_id.unwrap_or(CorrelationId::new(causation_id.uuid()));
+        Metadata {
+            actor: origin.actor.clone(),
+            trace: origin.trace.clone(),
+            ..Metadata::caused_by(causation_id, correlation_id)
+        }
+    }
+}
+
+/// Whether a saga has begun.
+pub(super) fn exists<P: ProcessManager>(instance: &Instance<P>) -> bool {
+    instance.version() != Version::NONE
+}

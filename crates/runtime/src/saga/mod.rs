@@ -1,0 +1,46 @@
+//! The saga engine: follows the log, lets sagas react, and carries out what they decide.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `sagas` | an application's sagas: running them, and the operator's view |
+//! | `kind` | one kind of saga, whatever its type |
+//! | `start` | starting a saga, and waiting for its end |
+//! | `runner` | the task that runs one kind of saga on the node that holds its lease |
+//! | `desk` | which sagas are being worked on, and what waits for them |
+//! | `worker` | one saga's work: react, append, send, again |
+//! | `journal` | a saga's stream: reading it, and appending a reaction |
+//! | `delivery` | a stored command on its way to its aggregate |
+//! | `agenda` | what is due, from the table of deadlines |
+//! | `read_models` | the tables `annals_sagas` and `annals_saga_deadlines` |
+//!
+//! What must hold, however many processes run a saga and whenever they are killed:
+//!
+//! - a reaction is one append with the version that it was decided at, so of two that react to the
+//!   same cause one is late and reads what the other wrote;
+//! - a command has one id however often it is sent, and its final rejection is recorded under the
+//!   same id: of a command's effect and its rejection only one can be in the log;
+//! - whatever is outstanding or scheduled stands in a table that is folded from the log, and is
+//!   found there by whoever takes over.
+
+mod agenda;
+mod delivery;
+mod desk;
+mod error;
+mod journal;
+mod kind;
+mod options;
+mod read_models;
+mod runner;
+mod sagas;
+mod start;
+mod status;
+mod worker;
+
+pub use error::{OperateError, SagaError, StartSagaError, WaitError};
+pub(crate) use kind::{Kind, SagaKind};
+pub use options::SagaOptions;
+pub use read_models::{SagaDeadline, SagaOverview};
+pub(crate) use sagas::SagaParts;
+pub use sagas::{DeadlineView, OutstandingView, SagaView, Sagas, TimelineEntry};
+pub use start::{StartSaga, StartedSaga};
+pub use status::SagaHealth;

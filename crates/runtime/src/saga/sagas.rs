@@ -1,0 +1,456 @@
+//! An application's sagas: running them, and the operator's view.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use annals_core::{
+    Clock, IdSource, Position, ProjectionSpec, ReadModel as _, Store, StreamRead, Target, Value,
+    Version,
+    saga::{Instance, Operation, ProcessManager, SagaEvent, SagaStatus, saga_stream},
+};
+use chrono::{DateTime, Utc};
+use dashmap::DashMap;
+use serde::Serialize;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::Instant,
+};
+
+use super::{
+    error::{OperateError, SagaError, WaitError},
+    journal::{Journal, exists},
+    kind::{Running, SagaKind, runner_name},
+    options::SagaOptions,
+    read_models::SagaOverview,
+    status::{SagaBoard, SagaHealth},
+};
+use crate::{builder::StartError, command::Commands, projection::SharedLog};
+
+/// How many rows of the list are read at a time.
+const PAGE: usize = 1_000;
+
+/// The sagas of an application, as far as this process runs and operates them.
+#[derive(Debug)]
+pub struct Sagas {
+    kinds: Vec<Arc<dyn SagaKind>>,
+    journal: Journal,
+    options: SagaOptions,
+    boards: Vec<SagaBoard>,
+    endings: Arc<Endings>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    stop: watch::Sender<bool>,
+}
+
+/// What all sagas work with.
+pub(crate) struct SagaParts {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) commands: Arc<Commands>,
+    pub(crate) log: Arc<SharedLog>,
+    /// Names this process in what is stored.
+    pub(crate) owner: String,
+}
+
+impl Sagas {
+    /// Registers the kinds of sagas, and runs them unless that is left to other processes.
+    pub(crate) async fn start(
+        kinds: Vec<Arc<dyn SagaKind>>,
+        parts: SagaParts,
+        options: SagaOptions,
+        following: bool,
+    ) -> Result<Self, StartError> {
+        for kind in &kinds {
+            let spec = ProjectionSpec {
+                name: runner_name(kind.name()),
+                fingerprint: "saga".to_owned(),
+                table: None,
+                inline: false,
+            };
+            parts.store.register(&spec, parts.clock.now()).await?;
+        }
+        let mut sagas = Self {
+            kinds,
+            journal: Journal {
+                store: parts.store,
+                clock: parts.clock,
+                ids: parts.ids,
+                commands: parts.commands,
+            },
+            options,
+            boards: Vec::new(),
+            endings: Arc::default(),
+            tasks: Mutex::default(),
+            stop: watch::Sender::new(false),
+        };
+        if following {
+            sagas.run(&parts.log, &parts.owner);
+        }
+        Ok(sagas)
+    }
+
+    fn run(&mut self, log: &Arc<SharedLog>, owner: &str) {
+        let mut tasks = Vec::new();
+        for kind in &self.kinds {
+            let board = SagaBoard::new(kind.name());
+            self.boards.push(board.clone());
+            tasks.push(kind.run(Running {
+                journal: self.journal.clone(),
+                log: Arc::clone(log),
+                owner: owner.to_owned(),
+                options: self.options,
+                board,
+                endings: Arc::clone(&self.endings),
+                stop: self.stop.subscribe(),
+            }));
+        }
+        self.tasks = Mutex::new(tasks);
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    pub(super) fn has(&self, saga: &str) -> bool {
+        self.kinds.iter().any(|kind| kind.name() == saga)
+    }
+
+    /// What kinds of sagas the application has.
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.kinds.iter().map(|kind| kind.name())
+    }
+
+    /// How the kinds of sagas that run in this process are doing.
+    #[must_use]
+    pub fn health(&self) -> Vec<SagaHealth> {
+        self.boards.iter().map(SagaBoard::health).collect()
+    }
+
+    /// A saga as its stream tells it.
+    pub(crate) async fn load<P: ProcessManager>(
+        &self,
+        id: &str,
+    ) -> Result<Option<Instance<P>>, SagaError> {
+        let stream = saga_stream(P::NAME, id)?;
+        let instance = self.journal.load(&stream).await?;
+        Ok(Some(instance).filter(exists))
+    }
+
+    /// Waits until a saga has ended or is stuck.
+    pub(crate) async fn wait<P: ProcessManager>(
+        &self,
+        id: &str,
+        timeout: Duration,
+    ) -> Result<Instance<P>, WaitError> {
+        let deadline = Instant::now() + timeout;
+        let ending = self.endings.of(P::NAME, id);
+        loop {
+            let notified = ending.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            let instance = self.load::<P>(id).await?.ok_or(WaitError::NotFound)?;
+            let status = instance.status();
+            if status.is_final() || status == SagaStatus::Stuck {
+                return Ok(instance);
+            }
+            if Instant::now() >= deadline {
+                let waited = timeout;
+                return Err(WaitError::TimedOut { status, waited });
+            }
+            // A process that does not run the saga is not told.
+            let look_again = (Instant::now() + self.options.poll * 2).min(deadline);
+            tokio::select! {
+                () = notified => {}
+                () = tokio::time::sleep_until(look_again) => {}
+            }
+        }
+    }
+
+    /// The sagas, by kind and id; only those that stand like `status`, where given.
+    ///
+    /// # Errors
+    /// When the store fails, or a row does not fit.
+    pub async fn list(
+        &self,
+        status: Option<SagaStatus>,
+        limit: usize,
+    ) -> Result<Vec<SagaOverview>, SagaError> {
+        let mut found = Vec::new();
+        let mut after: Option<Vec<Value>> = None;
+        loop {
+            let table = SagaOverview::TABLE;
+            let store = &self.journal.store;
+            let rows = store
+                .scan_rows(&table, Target::Live, after.as_deref(), PAGE)
+                .await?;
+            let full = rows.len() >= PAGE;
+            after = rows.last().map(|row| table.key_of(row));
+            for row in rows {
+                let row = SagaOverview::from_row(row).map_err(|source| SagaError::Row {
+                    table: table.name,
+                    source,
+                })?;
+                if status.is_none_or(|status| row.status == status.as_str()) {
+                    found.push(row);
+                }
+                if found.len() >= limit {
+                    return Ok(found);
+                }
+            }
+            if !full {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// One saga with all that happened to it, if it is there.
+    ///
+    /// # Errors
+    /// When the application has no such kind, or the store fails.
+    pub async fn show(&self, saga: &str, id: &str) -> Result<Option<SagaView>, SagaError> {
+        self.kind(saga)?.view(&self.journal, id).await
+    }
+
+    /// Lets a stuck saga try again.
+    ///
+    /// # Errors
+    /// When it is not stuck, would be stuck again at once, or the store fails.
+    pub async fn retry(&self, saga: &str, id: &str) -> Result<SagaView, OperateError> {
+        let kind = self.kind(saga)?;
+        kind.operate(&self.journal, id, Operation::Retry).await
+    }
+
+    /// Gives a saga up as it is, for a reason. What it has sent is taken back where possible;
+    /// what it has done stays done.
+    ///
+    /// # Errors
+    /// When it has ended, or the store fails.
+    pub async fn abandon(
+        &self,
+        saga: &str,
+        id: &str,
+        reason: &str,
+    ) -> Result<SagaView, OperateError> {
+        let operation = Operation::Abandon {
+            reason: reason.to_owned(),
+        };
+        self.kind(saga)?.operate(&self.journal, id, operation).await
+    }
+
+    fn kind(&self, saga: &str) -> Result<&Arc<dyn SagaKind>, SagaError> {
+        let kind = self.kinds.iter().find(|kind| kind.name() == saga);
+        kind.ok_or_else(|| SagaError::UnknownKind {
+            saga: saga.to_owned(),
+            known: match self
+                .kinds()
+                .map(|name| format!("`{name}`"))
+                .collect::<Vec<_>>()
+            {
+                names if names.is_empty() => "none".to_owned(),
+                names => names.join(", "),
+            },
+        })
+    }
+
+    /// Lets what is under way finish, and stops. A second call does nothing.
+    pub async fn shutdown(&self) {
+        self.stop.send_replace(true);
+        let tasks = {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *tasks)
+        };
+        for task in tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a saga runner did not end by itself");
+            }
+        }
+    }
+}
+
+impl Drop for Sagas {
+    /// Without a shutdown nobody waits, but everything stops all the same.
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// Wakes those who wait for the end of a saga.
+#[derive(Debug, Default)]
+pub(super) struct Endings(DashMap<(&'static str, String), Arc<Notify>>);
+
+/// Somebody waits for the end of one saga.
+pub(super) struct Ending<'a> {
+    endings: &'a Endings,
+    key: (&'static str, String),
+    notify: Arc<Notify>,
+}
+
+impl Endings {
+    fn of(&self, saga: &'static str, id: &str) -> Ending<'_> {
+        let key = (saga, id.to_owned());
+        let notify = Arc::clone(&self.0.entry(key.clone()).or_default());
+        Ending {
+            endings: self,
+            key,
+            notify,
+        }
+    }
+
+    pub(super) fn notify(&self, saga: &'static str, id: &str) {
+        if self.0.is_empty() {
+            return;
+        }
+        if let Some(notify) = self.0.get(&(saga, id.to_owned())) {
+            notify.notify_waiters();
+        }
+    }
+}
+
+impl Ending<'_> {
+    fn notified(&self) -> tokio::sync::futures::Notified<'_> {
+        self.notify.notified()
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        // Two references: this one, and the map's.
+        let last = |_: &_, notify: &Arc<Notify>| Arc::strong_count(notify) <= 2;
+        self.endings.0.remove_if(&self.key, last);
+    }
+}
+
+/// A saga with all that happened to it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SagaView {
+    /// The kind of saga.
+    pub saga: String,
+    /// Its id.
+    pub id: String,
+    /// Its stream.
+    pub stream: String,
+    /// How it stands.
+    pub status: SagaStatus,
+    /// Why it stands like that, where there is a reason.
+    pub reason: Option<String>,
+    /// What it was asked for, if a request started it.
+    pub start: Option<serde_json::Value>,
+    /// The commands without an outcome, with when they are to be sent.
+    pub outstanding: Vec<OutstandingView>,
+    /// The deadlines that are set, the next first.
+    pub deadlines: Vec<DeadlineView>,
+    /// All that happened, in order.
+    pub timeline: Vec<TimelineEntry>,
+}
+
+/// A command without an outcome.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OutstandingView {
+    /// The name under which it was sent.
+    pub step: String,
+    /// To whom: `account-7f3a`.
+    pub receiver: String,
+    /// When it is to be sent, for the first time or again.
+    pub due: DateTime<Utc>,
+    /// How often it was refused.
+    pub refusals: u32,
+    /// What the aggregate said last.
+    pub last_refusal: Option<String>,
+    /// Whether it waits for an operator.
+    pub parked: bool,
+}
+
+/// A deadline that is set.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DeadlineView {
+    /// Its name.
+    pub name: String,
+    /// When it is due.
+    pub due: DateTime<Utc>,
+}
+
+/// Something that happened to a saga.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TimelineEntry {
+    /// Its place in the stream.
+    pub version: Version,
+    /// Its place in the log.
+    pub position: Position,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What.
+    pub event: SagaEvent,
+}
+
+impl SagaView {
+    pub(super) async fn of<P: ProcessManager>(
+        journal: &Journal,
+        instance: &Instance<P>,
+    ) -> Result<Self, SagaError> {
+        let stream = instance.stream();
+        let id = stream.id().split_once(':').map_or("", |(_, id)| id);
+        let outstanding = instance.outstanding().iter();
+        let deadlines = instance.deadlines().iter();
+        let mut deadlines: Vec<_> = deadlines
+            .map(|(name, due)| DeadlineView {
+                name: name.clone(),
+                due: *due,
+            })
+            .collect();
+        deadlines.sort_by_key(|deadline| deadline.due);
+        Ok(Self {
+            saga: P::NAME.to_owned(),
+            id: id.to_owned(),
+            stream: stream.to_string(),
+            status: instance.status(),
+            reason: instance.reason().map(str::to_owned),
+            start: instance.start().cloned(),
+            outstanding: outstanding
+                .map(|(step, command)| OutstandingView {
+                    step: step.clone(),
+                    receiver: command.command.receiver(),
+                    due: command.due,
+                    refusals: command.refusals,
+                    last_refusal: command.last_refusal.clone(),
+                    parked: command.parked,
+                })
+                .collect(),
+            deadlines,
+            timeline: timeline(journal, instance).await?,
+        })
+    }
+}
+
+async fn timeline<P: ProcessManager>(
+    journal: &Journal,
+    instance: &Instance<P>,
+) -> Result<Vec<TimelineEntry>, SagaError> {
+    let mut entries = Vec::new();
+    let mut version = Version::NONE;
+    while version < instance.version() {
+        let read = StreamRead::after(instance.stream().clone(), version, PAGE);
+        let events = journal.store.read_stream(read).await?;
+        if events.is_empty() {
+            break;
+        }
+        for stored in events {
+            version = stored.version;
+            let decoded = stored.decode::<SagaEvent>();
+            let recorded = decoded.map_err(|source| SagaError::Unreadable {
+                stream: instance.stream().clone(),
+                version,
+                source,
+            })?;
+            entries.extend(recorded.map(|recorded| TimelineEntry {
+                version,
+                position: recorded.position,
+                at: recorded.recorded_at,
+                event: recorded.event,
+            }));
+        }
+    }
+    Ok(entries)
+}

@@ -1,0 +1,192 @@
+//! Starting a saga.
+
+use std::{future::IntoFuture, marker::PhantomData, pin::Pin};
+
+use annals_core::{
+    CausationId, CorrelationId, EventSet, Id, Position, StreamName, StreamRead, TraceContext,
+    Version,
+    saga::{
+        Cause, Instance, Linear, LinearStart, PlanError, ProcessManager, Saga, SagaEvent, SendsTo,
+        saga_stream,
+    },
+};
+use serde_json::Value;
+
+use super::{
+    error::{SagaError, StartSagaError},
+    journal::{Journal, Origin, Written},
+    sagas::Sagas,
+};
+
+/// A saga on its way: set options, then `.await` it.
+///
+/// It is there once this answers; carrying it out goes on without the caller. The same id and
+/// request again, at whatever time, is the same saga, and answers as the first time.
+#[must_use = "a saga does not start until it is awaited"]
+pub struct StartSaga<'a, P: ProcessManager> {
+    sagas: &'a Sagas,
+    id: String,
+    start: Result<Value, StartSagaError>,
+    /// The part of the start that makes two of them the same request.
+    request: fn(&Value) -> Option<&Value>,
+    origin: Origin,
+    process: PhantomData<fn() -> P>,
+}
+
+/// A saga that was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartedSaga {
+    /// Its stream.
+    pub stream: StreamName,
+    /// Where the log holds its start: what a projection must reach to show it.
+    pub position: Position,
+    /// Whether it was there already.
+    pub repeated: bool,
+}
+
+impl<'a, P: ProcessManager> StartSaga<'a, P> {
+    pub(crate) fn process(sagas: &'a Sagas, id: &P::Id, start: &P::Start) -> Self {
+        let start = serde_json::to_value(start);
+        Self {
+            sagas,
+            id: id.to_text().into_owned(),
+            start: start.map_err(|source| StartSagaError::Encode {
+                saga: P::NAME,
+                source,
+            }),
+            request: |start| Some(start),
+            origin: Origin::default(),
+            process: PhantomData,
+        }
+    }
+
+    /// Joins the saga, and all it brings about, to what an earlier request brought about.
+    pub fn correlation_id(mut self, id: CorrelationId) -> Self {
+        self.origin.correlation_id = Some(id);
+        self
+    }
+
+    /// What made somebody start it, such as an event or a request's id.
+    pub fn caused_by(mut self, id: impl Into<CausationId>) -> Self {
+        self.origin.causation_id = Some(id.into());
+        self
+    }
+
+    /// On whose behalf it and its commands are, in the application's own terms.
+    pub fn actor(mut self, actor: impl Into<String>) -> Self {
+        self.origin.actor = Some(actor.into());
+        self
+    }
+
+    /// The distributed trace that it and its commands belong to.
+    pub fn trace(mut self, trace: TraceContext) -> Self {
+        self.origin.trace = Some(trace);
+        self
+    }
+}
+
+impl<'a, S: Saga> StartSaga<'a, Linear<S>> {
+    pub(crate) fn linear(sagas: &'a Sagas, id: &S::Id, saga: S) -> Self {
+        let start = LinearStart::of(id, saga);
+        let checked = start.plan.check(&S::SendsTo::categories());
+        let mut starting = StartSaga::process(sagas, id, &start);
+        // Another release may plan the same request otherwise.
+        starting.request = |start| start.get("saga");
+        if let Err(source) = checked {
+            starting.start = Err(plan_error(S::NAME, source));
+        }
+        starting
+    }
+}
+
+fn plan_error(saga: &'static str, source: PlanError) -> StartSagaError {
+    StartSagaError::Plan { saga, source }
+}
+
+impl<P: ProcessManager> StartSaga<'_, P> {
+    async fn start(self) -> Result<StartedSaga, StartSagaError> {
+        if !self.sagas.has(P::NAME) {
+            return Err(StartSagaError::NotRegistered { saga: P::NAME });
+        }
+        let start = self.start?;
+        let stream = saga_stream(P::NAME, &self.id).map_err(SagaError::from)?;
+        let journal = self.sagas.journal();
+        let mut instance = Instance::<P>::new(stream.clone());
+        let reaction = instance.react(Cause::Start(start.clone()), journal.clock.now());
+        if let Some(SagaEvent::Stuck { reason, .. }) = reaction.events.first() {
+            return Err(StartSagaError::Refused {
+                saga: P::NAME,
+                reason: reason.clone(),
+            });
+        }
+        let span = tracing::debug_span!("annals.saga.start", saga = P::NAME, id = %self.id);
+        let writing = journal.write_from(&mut instance, reaction, &self.origin);
+        let written = tracing::Instrument::instrument(writing, span).await?;
+        match written {
+            Written::Done(position) => Ok(StartedSaga {
+                stream,
+                position,
+                repeated: false,
+            }),
+            Written::Lost | Written::CarriedOut(_) => {
+                first(journal, stream, &start, self.request).await
+            }
+        }
+    }
+}
+
+/// The saga that is there already, if it was asked for the same.
+async fn first(
+    journal: &Journal,
+    stream: StreamName,
+    start: &Value,
+    request: fn(&Value) -> Option<&Value>,
+) -> Result<StartedSaga, StartSagaError> {
+    let read = StreamRead::after(stream.clone(), Version::NONE, 1);
+    let events = journal
+        .store
+        .read_stream(read)
+        .await
+        .map_err(SagaError::from)?;
+    let Some(first) = events.into_iter().next() else {
+        return Err(StartSagaError::IdReused { stream });
+    };
+    let decoded = SagaEvent::decode(
+        first.event_type.as_str(),
+        first.schema_version,
+        &first.payload,
+    );
+    let event = decoded.map_err(|source| SagaError::Unreadable {
+        stream: stream.clone(),
+        version: first.version,
+        source,
+    })?;
+    match event {
+        Some(SagaEvent::Started { start: then }) if request(&then) == request(start) => {
+            Ok(StartedSaga {
+                stream,
+                position: first.position,
+                repeated: true,
+            })
+        }
+        _ => Err(StartSagaError::IdReused { stream }),
+    }
+}
+
+impl<'a, P: ProcessManager> IntoFuture for StartSaga<'a, P> {
+    type Output = Result<StartedSaga, StartSagaError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.start())
+    }
+}
+
+impl<P: ProcessManager> std::fmt::Debug for StartSaga<'_, P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StartSaga")
+            .field("saga", &P::NAME)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,255 @@
+//! One saga's work: react, append, send, again, until there is nothing to do now.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    marker::PhantomData,
+    panic::AssertUnwindSafe,
+};
+
+use annals_core::{
+    CausationId, StreamName, Version,
+    saga::{Cause, Instance, ProcessManager, ReceivedEvent, saga_stream},
+};
+use chrono::{DateTime, Utc};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::sync::watch;
+use tracing::Instrument as _;
+
+use super::{
+    delivery::{Delivery, Receivers},
+    journal::{Journal, JournalError, Written, exists},
+};
+use crate::projection::{panic_message, with_causes};
+
+/// How often a reaction is put together anew because somebody else wrote first.
+const MAX_RACES: u32 = 50;
+
+/// Works on sagas of one kind, any number at the same time.
+#[derive(Debug)]
+pub(super) struct Worker<P> {
+    journal: Journal,
+    receivers: Receivers,
+    /// Set when no more commands are to be sent.
+    halt: watch::Receiver<bool>,
+    process: PhantomData<fn() -> P>,
+}
+
+/// An event that a saga is to take in.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    pub(super) event: Box<ReceivedEvent>,
+    /// Whether the saga begins with it, if it is not there.
+    pub(super) starts: bool,
+}
+
+/// How a saga was left.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) id: String,
+    pub(super) version: Version,
+    /// What it did not get to.
+    pub(super) left: VecDeque<Order>,
+    /// When it next has something to do by itself.
+    pub(super) next: Option<DateTime<Utc>>,
+    /// What was in the way, if something was: it is to be worked on again.
+    pub(super) problem: Option<String>,
+}
+
+impl<P: ProcessManager> Worker<P> {
+    pub(super) fn new(journal: Journal, receivers: Receivers, halt: watch::Receiver<bool>) -> Self {
+        Self {
+            journal,
+            receivers,
+            halt,
+            process: PhantomData,
+        }
+    }
+
+    /// Works on one saga for as long as there is something to do.
+    pub(super) async fn work(&self, id: String, mut orders: VecDeque<Order>) -> Done {
+        let span = tracing::debug_span!("annals.saga", saga = P::NAME, id = %id);
+        let mut seen = (Version::NONE, None);
+        let working = self.try_work(&id, &mut orders, &mut seen).instrument(span);
+        let problem = match AssertUnwindSafe(working).catch_unwind().await {
+            Ok(worked) => worked.err().map(|error| with_causes(&error)),
+            Err(panic) => Some(panic_message(panic.as_ref())),
+        };
+        if let Some(problem) = &problem {
+            tracing::warn!(saga = P::NAME, id = %id, %problem, "saga can't go on just now");
+        }
+        let (version, next) = seen;
+        Done {
+            id,
+            version,
+            left: orders,
+            next,
+            problem,
+        }
+    }
+
+    async fn try_work(
+        &self,
+        id: &str,
+        orders: &mut VecDeque<Order>,
+        seen: &mut (Version, Option<DateTime<Utc>>),
+    ) -> Result<(), WorkError> {
+        let stream = saga_stream(P::NAME, id).map_err(super::error::SagaError::from)?;
+        let mut instance = self.load(&stream).await?;
+        let worked = self.drive(&mut instance, orders).await;
+        *seen = (instance.version(), next_due(&instance));
+        worked
+    }
+
+    async fn load(&self, stream: &StreamName) -> Result<Instance<P>, WorkError> {
+        let loaded = self.journal.load(stream).await;
+        loaded.map_err(|error| WorkError::Journal(error.into()))
+    }
+
+    async fn drive(
+        &self,
+        instance: &mut Instance<P>,
+        orders: &mut VecDeque<Order>,
+    ) -> Result<(), WorkError> {
+        while let Some(order) = orders.front() {
+            if order.starts || exists(instance) {
+                let cause = CausationId::from(order.event.id);
+                let event = Cause::Event(order.event.clone());
+                self.settle(instance, event, Some(cause)).await?;
+            }
+            orders.pop_front();
+        }
+        self.carry_out(instance).await
+    }
+
+    /// Fires what is due and sends what is to be sent, until nothing is left to do now.
+    async fn carry_out(&self, instance: &mut Instance<P>) -> Result<(), WorkError> {
+        let mut sending = FuturesUnordered::new();
+        let mut under_way = HashSet::new();
+        loop {
+            self.fire_due(instance).await?;
+            self.take_back(instance).await?;
+            let now = self.journal.clock.now();
+            let halted = *self.halt.borrow();
+            for (step, command) in instance.due_commands(now).filter(|_| !halted) {
+                if under_way.insert(step.to_owned()) {
+                    let (step, command) = (step.to_owned(), command.clone());
+                    let origin = instance.origin().cloned();
+                    let commands = &self.journal.commands;
+                    sending.push(async move {
+                        let sent =
+                            self.receivers
+                                .deliver(commands, &step, &command, origin.as_ref());
+                        let delivery = sent.await;
+                        (step, CausationId::from(command.command_id), delivery)
+                    });
+                }
+            }
+            let Some((step, cause, delivery)) = sending.next().await else {
+                return Ok(());
+            };
+            self.take_in(instance, &step, cause, delivery).await?;
+            under_way.remove(&step);
+        }
+    }
+
+    async fn fire_due(&self, instance: &mut Instance<P>) -> Result<(), WorkError> {
+        while let Some(name) = instance.due_deadline(self.journal.clock.now()) {
+            let name = name.to_owned();
+            self.settle(instance, Cause::Due { name }, None).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_back(&self, instance: &mut Instance<P>) -> Result<(), WorkError> {
+        loop {
+            let mut outstanding = instance.outstanding().iter();
+            let recalled = outstanding.find(|(_, command)| command.recalled.is_some());
+            let Some((step, command)) = recalled else {
+                return Ok(());
+            };
+            let cause = CausationId::from(command.command_id);
+            let step = step.clone();
+            let taken_back = Cause::TakenBack { step };
+            self.settle(instance, taken_back, Some(cause)).await?;
+        }
+    }
+
+    /// Records what came of a command.
+    async fn take_in(
+        &self,
+        instance: &mut Instance<P>,
+        step: &str,
+        cause: CausationId,
+        delivery: Delivery,
+    ) -> Result<(), WorkError> {
+        let step = step.to_owned();
+        let outcome = match delivery {
+            Delivery::Done(position) => Cause::Succeeded { step, position },
+            Delivery::Refused { reason, again } => Cause::Refused {
+                step,
+                reason,
+                again,
+            },
+            Delivery::Unsendable(reason) => Cause::Unsendable { step, reason },
+            Delivery::Trouble(problem) => return Err(WorkError::Trouble { step, problem }),
+            Delivery::Recalled => {
+                *instance = self.load(&instance.stream().clone()).await?;
+                if !instance.outstanding().contains_key(&step) {
+                    return Ok(());
+                }
+                let reason = "its command id was used for another command".to_owned();
+                Cause::Unsendable { step, reason }
+            }
+        };
+        self.settle(instance, outcome, Some(cause)).await
+    }
+
+    /// Lets the saga react to a cause and appends what follows, until it is dealt with.
+    async fn settle(
+        &self,
+        instance: &mut Instance<P>,
+        mut cause: Cause,
+        causation: Option<CausationId>,
+    ) -> Result<(), WorkError> {
+        for _ in 0..MAX_RACES {
+            let reaction = instance.react(cause.clone(), self.journal.clock.now());
+            if reaction.events.is_empty() {
+                return Ok(());
+            }
+            match self.journal.write(instance, reaction, causation).await? {
+                Written::Done(_) => return Ok(()),
+                Written::Lost => *instance = self.load(&instance.stream().clone()).await?,
+                Written::CarriedOut(position) => {
+                    if let Cause::Refused { step, .. } | Cause::TakenBack { step } = cause {
+                        cause = Cause::Succeeded { step, position };
+                    }
+                }
+            }
+        }
+        Err(WorkError::Races)
+    }
+}
+
+/// When a saga next has something to do by itself.
+fn next_due<P: ProcessManager>(instance: &Instance<P>) -> Option<DateTime<Utc>> {
+    if instance.status().is_final() {
+        return None;
+    }
+    let waiting = instance.outstanding().values();
+    let waiting = waiting.filter(|command| !command.parked);
+    let commands = waiting.map(|command| command.due);
+    commands.chain(instance.deadlines().values().copied()).min()
+}
+
+/// Why a saga can't be worked on just now.
+#[derive(Debug, thiserror::Error)]
+enum WorkError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Saga(#[from] super::error::SagaError),
+    #[error("failed to send `{step}`: {problem}")]
+    Trouble { step: String, problem: String },
+    #[error("others kept writing to its stream during {MAX_RACES} attempts")]
+    Races,
+}

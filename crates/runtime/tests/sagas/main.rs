@@ -1,0 +1,8 @@
+//! Sagas on the memory store: what they do, and what becomes of what goes wrong.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)] // a test fails by panicking
+
+mod bank;
+mod deadlines;
+mod operators;
+mod start;
+mod transfers;

@@ -1,0 +1,145 @@
+//! Starting sagas.
+
+use std::sync::Arc;
+
+use annals_core::{
+    MemoryStore,
+    saga::{Plan, Saga, SagaStatus},
+};
+use annals_runtime::{StartError, StartSagaError};
+use annals_testing::clock::ManualClock;
+use serde::{Deserialize, Serialize};
+
+use crate::bank::{Account, AccountCommand, Bank, Transfer, builder, transfer};
+
+#[tokio::test]
+async fn the_same_request_ten_times_at_once_is_one_saga() {
+    let bank = Bank::open().await;
+    bank.tell("a", AccountCommand::Deposit { cents: 100 }).await;
+    let starts = (0..10).map(|_| async {
+        let id = "1".to_owned();
+        bank.app
+            .start_saga(&id, transfer("a", "b", 30))
+            .await
+            .unwrap()
+    });
+    let started = futures_util::future::join_all(starts).await;
+    assert_eq!(
+        started.iter().filter(|started| !started.repeated).count(),
+        1
+    );
+    assert!(
+        started
+            .iter()
+            .all(|other| other.stream == started[0].stream)
+    );
+    bank.ended("1").await;
+    let again = bank
+        .app
+        .start_saga(&"1".to_owned(), transfer("a", "b", 30))
+        .await
+        .unwrap();
+    assert!(again.repeated);
+    assert_eq!((bank.cents("a").await, bank.cents("b").await), (70, 30));
+}
+
+#[tokio::test]
+async fn an_id_is_not_reused_for_another_request() {
+    let bank = Bank::open().await;
+    bank.start("1", transfer("a", "b", 30)).await;
+    let error = bank
+        .app
+        .start_saga(&"1".to_owned(), transfer("a", "b", 31))
+        .await;
+    assert!(
+        matches!(error, Err(StartSagaError::IdReused { .. })),
+        "{error:?}"
+    );
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Stray;
+
+impl Saga for Stray {
+    const NAME: &'static str = "stray";
+    type Id = String;
+    type SendsTo = ();
+
+    fn plan(&self, id: &String, plan: &mut Plan) {
+        plan.step("go")
+            .command::<Account>(id, AccountCommand::Close);
+    }
+}
+
+#[tokio::test]
+async fn a_saga_that_sends_to_an_aggregate_it_does_not_name_is_refused() {
+    let app = builder(
+        Arc::new(MemoryStore::new()),
+        Arc::new(ManualClock::default()),
+    )
+    .saga::<Stray>()
+    .start()
+    .await
+    .unwrap();
+    let error = app.start_saga(&"1".to_owned(), Stray).await.unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(
+        error.to_string().contains("stray") && source.contains("`account`"),
+        "{error}: {source}"
+    );
+    assert!(app.saga::<Stray>(&"1".to_owned()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_saga_that_is_not_part_of_the_application_is_refused() {
+    let bank = Bank::open().await;
+    let error = bank
+        .app
+        .start_saga(&"1".to_owned(), Stray)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, StartSagaError::NotRegistered { saga: "stray" }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn two_sagas_of_one_name_are_refused() {
+    let started = builder(
+        Arc::new(MemoryStore::new()),
+        Arc::new(ManualClock::default()),
+    )
+    .saga::<Transfer>()
+    .saga::<Transfer>()
+    .start()
+    .await;
+    assert!(matches!(
+        started,
+        Err(StartError::TwoProjections { .. } | StartError::TwoSagas { name: "transfer" })
+    ));
+}
+
+#[tokio::test]
+async fn what_was_under_way_at_a_shutdown_is_finished_by_the_next_process() {
+    let store = Arc::new(MemoryStore::new());
+    // A process that starts sagas, but leaves running them to others.
+    let clock = Arc::new(ManualClock::default());
+    let tool = builder(store.clone(), clock.clone())
+        .saga::<Transfer>()
+        .connect()
+        .await
+        .unwrap();
+    for id in 0..50 {
+        tool.start_saga(&id.to_string(), transfer("a", "b", 1))
+            .await
+            .unwrap();
+    }
+    let bank = Bank::on(store, clock).await;
+    for id in 0..50 {
+        assert_eq!(
+            bank.ended(&id.to_string()).await.status(),
+            SagaStatus::Failed
+        );
+    }
+}
