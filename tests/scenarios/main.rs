@@ -4,4 +4,6 @@
 mod commands;
 mod lamp;
 #[cfg(feature = "sqlite")]
+mod restored_log;
+#[cfg(feature = "sqlite")]
 mod sql_projections;

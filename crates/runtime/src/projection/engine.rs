@@ -124,6 +124,7 @@ impl Projections {
             factory: Arc::clone(factory),
             folder: self.folder(factory),
             options: self.options,
+            has_begun: false,
             tenure: Tenure::new(
                 Arc::clone(&self.store),
                 &factory.spec().name,

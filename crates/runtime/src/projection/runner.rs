@@ -33,6 +33,8 @@ pub(super) struct Runner {
     pub(super) stop: watch::Receiver<bool>,
     pub(super) backoff: Backoff,
     pub(super) tenure: Tenure,
+    /// Whether it has followed the log before.
+    pub(super) has_begun: bool,
 }
 
 impl Runner {
@@ -87,6 +89,10 @@ impl Runner {
 
     /// Goes on from a record that nobody else moves.
     async fn go_on(&mut self, record: &ProjectionRecord) -> Result<(), CommitError> {
+        if std::mem::replace(&mut self.has_begun, true) {
+            // Whatever interrupted it may have been a log that was restored.
+            self.log.forget().await;
+        }
         if let Some(failure) = self.divergence(record).await? {
             let fence = Fence {
                 epoch: record.epoch,

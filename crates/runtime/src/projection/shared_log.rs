@@ -72,6 +72,12 @@ impl SharedLog {
         Ok(Some(Following { page, start: 0 }))
     }
 
+    /// Forgets the pages that were read before, which may be of another log than what is read from
+    /// now on: when a backup is restored, other events may follow the same one.
+    pub(super) async fn forget(&self) {
+        *self.recent.lock().await = Recent::default();
+    }
+
     /// Whether a page has as many events as one read gives, so that more may follow.
     pub(super) fn is_full(&self, page: &Page) -> bool {
         page.events().len() >= self.page_size

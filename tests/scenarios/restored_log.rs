@@ -1,0 +1,219 @@
+//! A log that is restored or replaced while an application runs.
+//!
+//! SQLite files are changed here by SQL; a server that was promoted or restored looks the same to
+//! those who go on reading it.
+
+use std::{future::Future, time::Duration};
+
+use annals::{
+    Annals, App, Position, Projection, ProjectionError, ProjectionRecord, ProjectionState,
+    ReadModel, RebuildOptions, Recorded,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use crate::lamp::{Lamp, LampCommand, LampEvent, LampId};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// How often each lamp was switched.
+#[derive(ReadModel, Clone, Debug, PartialEq, Eq)]
+struct Wear {
+    #[key]
+    lamp: String,
+    times: i64,
+}
+
+impl Projection for Wear {
+    type Event = LampEvent;
+
+    fn keys(event: &Recorded<LampEvent>) -> impl IntoIterator<Item = String> {
+        [event.stream.id().to_owned()]
+    }
+
+    fn fold(
+        lamp: &String,
+        row: Option<Self>,
+        _: &Recorded<LampEvent>,
+    ) -> Result<Option<Self>, ProjectionError> {
+        Ok(Some(Self {
+            lamp: lamp.clone(),
+            times: row.map_or(0, |row| row.times) + 1,
+        }))
+    }
+}
+
+struct House {
+    app: App,
+    db: SqliteConnection,
+    dir: tempfile::TempDir,
+}
+
+impl House {
+    /// A house in which `hall` was switched five times, with a read model of either kind.
+    async fn new(inline: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("house.db");
+        let builder = Annals::open(&format!("sqlite://{}", file.display())).await;
+        let builder = builder.unwrap();
+        let builder = match inline {
+            true => builder.inline_projection::<Wear>(),
+            false => builder.projection::<Wear>(),
+        };
+        let app = builder.start().await.unwrap();
+        let options = SqliteConnectOptions::new().filename(file);
+        let db = options.busy_timeout(SOON).connect().await.unwrap();
+        let house = Self { app, db, dir };
+        house.switch("hall", 5).await;
+        house.shows(&[("hall", 5)]).await;
+        house
+    }
+
+    async fn switch(&self, lamp: &str, times: usize) {
+        let id: LampId = lamp.parse().unwrap();
+        for _ in 0..times {
+            let switched = self.app.execute::<Lamp>(&id, LampCommand::Switch).await;
+            switched.unwrap();
+        }
+    }
+
+    async fn run(&mut self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .execute(&mut self.db)
+            .await
+            .unwrap();
+    }
+
+    /// Waits until the read model shows the whole log, and checks what it shows.
+    async fn shows(&self, expected: &[(&str, i64)]) {
+        let head = self.app.store().head().await.unwrap();
+        let caught_up = self.app.caught_up_within::<Wear>(head, SOON);
+        caught_up.await.unwrap();
+        let rows = self.app.rows::<Wear>(None, 100).await.unwrap();
+        let rows: Vec<_> = rows.iter().map(|r| (r.lamp.as_str(), r.times)).collect();
+        assert_eq!(rows, expected);
+    }
+
+    async fn record(&self) -> ProjectionRecord {
+        let record = self.app.store().projection("wear").await.unwrap();
+        record.unwrap()
+    }
+
+    async fn halts_as_diverged(&self) {
+        let record = eventually(async || {
+            let record = self.record().await;
+            (record.state == ProjectionState::Diverged).then_some(record)
+        });
+        let record = record.await;
+        let failure = record.failure.expect("it says why");
+        assert!(failure.message.contains("rebuild `wear`"), "{failure:?}");
+        assert_eq!(failure.position, record.checkpoint.position);
+    }
+
+    async fn rebuild(&self) {
+        let mut unseen = |_| {};
+        let rebuild =
+            self.app
+                .projections()
+                .rebuild("wear", RebuildOptions::default(), &mut unseen);
+        rebuild.await.unwrap();
+    }
+}
+
+async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
+    let answered = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, answered).await.unwrap()
+}
+
+/// What takes the last two events from the log, as an older backup would.
+const CUT: &str = "DELETE FROM events WHERE position > 3";
+
+#[tokio::test]
+async fn a_projection_halts_when_the_log_is_cut_before_its_checkpoint() {
+    let mut house = House::new(false).await;
+    house.run(CUT).await;
+    house.halts_as_diverged().await;
+    house.switch("kitchen", 3).await; // beyond where the log was
+    assert_eq!(house.record().await.state, ProjectionState::Diverged);
+    house.rebuild().await;
+    house.shows(&[("hall", 3), ("kitchen", 3)]).await;
+}
+
+#[tokio::test]
+async fn a_projection_halts_when_another_event_stands_at_its_checkpoint() {
+    let mut house = House::new(false).await;
+    house
+        .run("UPDATE events SET id = randomblob(16) WHERE position = 5")
+        .await;
+    house.halts_as_diverged().await;
+    house.rebuild().await;
+    house.switch("kitchen", 1).await;
+    house.shows(&[("hall", 5), ("kitchen", 1)]).await;
+}
+
+#[tokio::test]
+async fn a_projection_halts_when_the_log_was_cut_and_has_grown_beyond_its_checkpoint() {
+    let mut house = House::new(false).await;
+    house.app.projections().shutdown().await;
+    house.run(CUT).await;
+    house.switch("kitchen", 4).await;
+    let House { app, dir, .. } = house;
+    app.shutdown().await;
+    let file = dir.path().join("house.db");
+    let builder = Annals::open(&format!("sqlite://{}", file.display())).await;
+    let app = builder.unwrap().projection::<Wear>().start().await.unwrap();
+    let db = SqliteConnectOptions::new().filename(file);
+    let db = db.connect().await.unwrap();
+    House { app, db, dir }.halts_as_diverged().await;
+}
+
+#[tokio::test]
+async fn an_inline_projection_halts_with_the_first_append_to_a_log_that_was_cut() {
+    let mut house = House::new(true).await;
+    house.run(CUT).await;
+    house.switch("kitchen", 4).await;
+    house.halts_as_diverged().await;
+    assert_eq!(house.record().await.checkpoint.position, Position::new(5));
+    house.rebuild().await;
+    house.switch("kitchen", 1).await;
+    house.shows(&[("hall", 3), ("kitchen", 5)]).await;
+}
+
+/// A restored backup brings its own read models and checkpoints along. What was read of the other
+/// log must not be mixed into them.
+#[tokio::test]
+async fn a_store_that_is_restored_as_a_whole_goes_on_from_what_it_says() {
+    let mut house = House::new(false).await;
+    let backup = house.dir.path().join("backup.db");
+    let backup = backup.display().to_string();
+    house.run(&format!("VACUUM INTO '{backup}'")).await;
+    house.switch("kitchen", 3).await;
+    house.shows(&[("hall", 5), ("kitchen", 3)]).await;
+    let tables = [
+        "events",
+        "event_tags",
+        "appends",
+        "annals_projections",
+        "wear",
+    ];
+    let restore: String = tables
+        .iter()
+        .map(|table| {
+            format!("DELETE FROM main.{table}; INSERT INTO main.{table} SELECT * FROM old.{table};")
+        })
+        .collect();
+    house
+        .run(&format!(
+            "ATTACH '{backup}' AS old; BEGIN IMMEDIATE; {restore} COMMIT; DETACH old"
+        ))
+        .await;
+    house.switch("cellar", 4).await; // at the positions that the kitchen's events had
+    house.shows(&[("cellar", 4), ("hall", 5)]).await;
+    assert_eq!(house.record().await.state, ProjectionState::Running);
+}
