@@ -106,7 +106,7 @@ fn text(listed: &[Listed], now: DateTime<Utc>) -> String {
             count(record.checkpoint.position.get()),
             count(head.get()),
             count(*lag),
-            plain(record.owner.as_deref().unwrap_or("-")),
+            owner(record),
             age(record.updated_at, now),
             count(record.parked),
             last_error(record),
@@ -128,6 +128,17 @@ fn state(status: Status, record: &ProjectionRecord) -> String {
         Some(rebuild) if rebuild.leased => format!("{state}, being rebuilt"),
         Some(_) => format!("{state}, rebuild interrupted"),
         None => state.to_owned(),
+    }
+}
+
+/// Who runs the projection, or that nobody does at present.
+fn owner(record: &ProjectionRecord) -> String {
+    match &record.owner {
+        Some(owner) if record.leased => plain(owner),
+        Some(owner) => plain(&format!("nobody, last {owner}")),
+        // Every process that appends.
+        None if record.inline => "-".to_owned(),
+        None => "nobody".to_owned(),
     }
 }
 
@@ -187,6 +198,22 @@ mod tests {
         ] {
             assert_eq!(status(&record(state, updated), waiting, now), expected);
         }
+    }
+
+    #[test]
+    fn an_owner_whose_lease_has_run_out_is_not_shown_as_one_that_works() {
+        let mut record = record(ProjectionState::Running, Utc::now());
+        assert_eq!(owner(&record), "nobody");
+        record.owner = Some("process 7".to_owned());
+        assert_eq!(owner(&record), "nobody, last process 7");
+        record.leased = true;
+        assert_eq!(owner(&record), "process 7");
+        record = ProjectionRecord {
+            inline: true,
+            owner: None,
+            ..record
+        };
+        assert_eq!(owner(&record), "-");
     }
 
     #[test]
