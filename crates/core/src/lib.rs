@@ -23,6 +23,7 @@ pub mod memory;
 pub mod metadata;
 pub mod name;
 pub mod order;
+pub mod paging;
 pub mod projection;
 pub mod projection_record;
 pub mod projection_store;

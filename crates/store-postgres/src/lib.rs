@@ -3,29 +3,44 @@
 //! Open a [`PostgresStore`] and hand it to the engines. Any number of processes may use one
 //! schema, on any number of machines.
 
+mod append;
 mod error;
+mod event_row;
+mod facts;
+mod insert;
 mod location;
 mod lock;
+mod log;
+mod matching;
 mod migrate;
 mod open;
 mod options;
 mod projections;
 mod retry;
+mod snapshot;
 mod sql;
+mod store;
+mod tail;
 mod transaction;
+mod transfer;
+mod writer;
 
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use annals_core::StoreError;
 use futures_util::future::BoxFuture;
 
+use open::Opened;
 pub use options::PostgresOptions;
 use projections::inline::Installed;
 use retry::Failure;
+use tail::{Listener, Tail};
+use tokio::sync::mpsc;
 use transaction::{Connections, Session};
+use writer::{Link, Queue, Writer};
 
 /// An event store, read models and snapshots in one schema of a PostgreSQL database.
 ///
@@ -37,8 +52,27 @@ pub struct PostgresStore {
 
 struct Shared {
     connections: Arc<Connections>,
+    queue: Queue,
+    tail: Arc<Tail>,
+    /// Whether appends send notifications.
+    notify: bool,
+    /// None where notifications don't arrive, and once the store is closed.
+    listener: Mutex<Option<Listener>>,
     /// The projections that are part of every append of this process.
     installed: Arc<RwLock<Vec<Installed>>>,
+}
+
+impl Shared {
+    /// The projections that are part of every append by now; read it under the append lock.
+    fn installed(&self) -> Vec<Installed> {
+        let installed = self.installed.read();
+        installed.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn stop_listening(&self) {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        listener.take();
+    }
 }
 
 impl PostgresStore {
@@ -50,10 +84,29 @@ impl PostgresStore {
     /// When the URL makes no sense, the server can't be reached, the schema can't be created or
     /// belongs to another application, or it was written by a newer release.
     pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
-        let opened = open::open(url, options).await?;
+        let Opened {
+            connections,
+            connect,
+            begin,
+            options,
+        } = open::open(url, options).await?;
+        let tail = Arc::new(Tail::new(options.poll_interval));
+        let installed = Arc::default();
+        let (sender, jobs) = mpsc::channel(options.queue.max(1));
+        let link = Link::new(connect.clone(), connections.sql.clone(), &begin);
+        let writer = Writer::new(link, Arc::clone(&installed), Arc::clone(&tail), &options);
+        tokio::spawn(writer.run(jobs));
+        // A pooler that gives out connections by transaction passes no notifications on.
+        let listens = options.notifications && !options.transaction_pooling;
+        let schema = connections.sql.schema();
+        let listener = listens.then(|| Listener::start(connect, schema, Arc::clone(&tail)));
         let shared = Shared {
-            connections: opened.connections,
-            installed: Arc::default(),
+            connections,
+            queue: Queue(sender),
+            tail,
+            notify: options.notifications,
+            listener: Mutex::new(listener),
+            installed,
         };
         Ok(Self {
             shared: Arc::new(shared),

@@ -12,7 +12,11 @@ use std::{
 };
 
 use annals_core::{StoreError, StoreErrorKind};
-use sqlx::{AssertSqlSafe, Postgres, postgres::PgArguments, query::Query};
+use sqlx::{
+    AssertSqlSafe, FromRow, Postgres,
+    postgres::{PgArguments, PgRow},
+    query::{Query, QueryScalar},
+};
 
 macro_rules! statements {
     ($($name:ident = $file:literal;)+) => {
@@ -23,12 +27,27 @@ macro_rules! statements {
 statements! {
     CREATE_MIGRATIONS = "create_migrations";
     CREATE_SCHEMA = "create_schema";
+    FIND_APPENDS = "find_appends";
+    FIND_EVENTS = "find_events";
+    FIRST_MATCHES = "first_matches";
+    HEAD = "head";
+    HEADS = "heads";
+    INSERT = "insert";
+    IS_COMMITTED = "is_committed";
+    LIST_APPENDS = "list_appends";
     LOCK_LOG = "lock_log";
     LOCK_MIGRATIONS = "lock_migrations";
+    LOOK_AT_HEAD = "look_at_head";
     NEWEST_MIGRATION = "newest_migration";
+    PAGE = "page";
+    PAYLOAD = "payload";
     RECORD_MIGRATION = "record_migration";
+    SAVE_SNAPSHOT = "save_snapshot";
+    SNAPSHOT = "snapshot";
     STORE_EXISTS = "store_exists";
+    STREAM_VERSION = "stream_version";
     TAKEN_NAMES = "taken_names";
+    VERSIONS_AT = "versions_at";
 }
 
 /// The schema that the files are written for.
@@ -106,6 +125,17 @@ impl Sql {
     /// One of this crate's statements, ready for its binds.
     pub(crate) fn query(&self, statement: &'static str) -> Query<'static, Postgres, PgArguments> {
         sqlx::query(AssertSqlSafe(self.text(statement)))
+    }
+
+    /// Like [`query`](Self::query), for the first column of the first row alone.
+    pub(crate) fn query_scalar<T>(
+        &self,
+        statement: &'static str,
+    ) -> QueryScalar<'static, Postgres, T, PgArguments>
+    where
+        (T,): for<'r> FromRow<'r, PgRow>,
+    {
+        sqlx::query_scalar(AssertSqlSafe(self.text(statement)))
     }
 
     /// A statement put together from this crate's own parts, whose names are checked, fitted to

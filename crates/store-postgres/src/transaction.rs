@@ -40,12 +40,15 @@ pub(crate) struct Connections {
 ///
 /// The isolation level is part of the design: what is read after a lock was taken must be what
 /// is there then. A process that stalls in a transaction loses it, and its locks, after a while.
+/// A server that acknowledges commits before they are durable is told not to.
 pub(crate) fn begin_text(lock_timeout: Duration, stall_timeout: Duration) -> String {
     // Zero would mean no time-out at all.
     let millis = |time: Duration| time.as_millis().clamp(1, i32::MAX as u128);
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; \
-         SET LOCAL idle_in_transaction_session_timeout = {}",
+         SET LOCAL idle_in_transaction_session_timeout = {}; \
+         SELECT set_config('synchronous_commit', 'on', true) \
+         WHERE current_setting('synchronous_commit') = 'off'",
         millis(lock_timeout),
         millis(stall_timeout),
     )

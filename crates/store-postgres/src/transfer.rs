@@ -1,0 +1,109 @@
+//! Moving a log, as it is, from one store to another.
+
+use std::collections::HashMap;
+
+use annals_core::{
+    AppendId, Position, RecordedAppend, StoreError, StoredEvent, StreamName, Version,
+    transfer::{check_piece, not_folded, refused},
+};
+
+use crate::{
+    PostgresStore,
+    error::{failed, is_unique_violation},
+    facts::{self, found_append},
+    insert::{NewRow, insert},
+    lock::lock_log,
+    log,
+    projections::inline::fold_inline,
+    sql,
+    transaction::Session,
+};
+
+const IMPORT: &str = "import a piece of a log";
+
+/// What appends brought about, in the order of their ids.
+pub(crate) async fn appends(
+    session: &mut Session<'_>,
+    after: Option<AppendId>,
+    limit: usize,
+) -> Result<Vec<RecordedAppend>, StoreError> {
+    const DOING: &str = "read the appends";
+    let limit = limit.min(annals_core::append::MAX_EVENTS);
+    let rows = session
+        .sql
+        .query(sql::LIST_APPENDS)
+        .bind(after.map(AppendId::uuid))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&mut *session.conn)
+        .await
+        .map_err(failed(DOING))?;
+    rows.iter()
+        .map(|row| {
+            let (id, (fingerprint, appended)) = found_append(row, DOING)?;
+            Ok(RecordedAppend::new(id, fingerprint, &appended))
+        })
+        .collect()
+}
+
+/// Takes in a piece of another log, in a transaction of its own.
+pub(crate) async fn import(
+    store: &PostgresStore,
+    events: Vec<StoredEvent>,
+    appends: Vec<RecordedAppend>,
+) -> Result<Position, StoreError> {
+    let shared = std::sync::Arc::clone(&store.shared);
+    let head = store
+        .transaction(
+            IMPORT,
+            (events, appends),
+            move |session, (events, appends)| {
+                let shared = std::sync::Arc::clone(&shared);
+                Box::pin(async move {
+                    lock_log(session, IMPORT).await?;
+                    let installed = shared.installed();
+                    let before = log::head(session).await?;
+                    let versions = versions_before(session, events).await?;
+                    let version = |stream: &StreamName| versions.get(stream).copied();
+                    let head = check_piece(before, events, appends, |stream| {
+                        version(stream).unwrap_or_default()
+                    })?;
+                    write(session, events, appends, shared.notify).await?;
+                    if !installed.is_empty() && !events.is_empty() {
+                        let folded = fold_inline(session, &installed, before, events).await;
+                        folded.map_err(not_folded)?;
+                    }
+                    Ok::<_, StoreError>(head)
+                })
+            },
+        )
+        .await?;
+    store.shared.tail.grown_to(head);
+    Ok(head)
+}
+
+async fn versions_before(
+    session: &mut Session<'_>,
+    events: &[StoredEvent],
+) -> Result<HashMap<StreamName, Version>, StoreError> {
+    let mut streams: Vec<&StreamName> = events.iter().map(|event| &event.stream).collect();
+    streams.sort_unstable();
+    streams.dedup();
+    facts::versions(session, &streams).await
+}
+
+async fn write(
+    session: &mut Session<'_>,
+    events: &[StoredEvent],
+    appends: &[RecordedAppend],
+    notify: bool,
+) -> Result<(), StoreError> {
+    let rows = events.iter().map(NewRow::from);
+    let written = insert(session, rows, appends, notify).await;
+    written.map_err(|error| {
+        if is_unique_violation(&error) {
+            refused("an event id or append id of it is in the log already")
+        } else {
+            failed(IMPORT)(error)
+        }
+    })
+}

@@ -1,0 +1,146 @@
+//! The connection that appends, and its transactions.
+
+use std::{sync::Arc, time::Duration};
+
+use annals_core::{Position, StoreError, StoreErrorKind};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Postgres, Row as _,
+    Transaction, postgres::PgConnectOptions,
+};
+use uuid::Uuid;
+
+use crate::{
+    error::failed,
+    sql::{self, Sql},
+};
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How the writer connects, at first and after a connection was given up.
+pub(crate) struct Link {
+    connect: PgConnectOptions,
+    pub(super) sql: Sql,
+    begin: String,
+    lock: Arc<str>,
+    look: Arc<str>,
+    /// None at first, while it is in use, and after it was given up.
+    conn: Option<PgConnection>,
+}
+
+/// An open transaction under the append lock.
+///
+/// A plain one is begun by statements that sqlx knows nothing of, in one round trip with what
+/// follows. In a known one a transaction that somebody begins is a savepoint.
+pub(super) enum Open<'c> {
+    Plain(&'c mut PgConnection),
+    Known(Transaction<'c, Postgres>),
+}
+
+/// What a transaction finds when it has the append lock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) head: Position,
+    /// The id of the event at the position that was asked for.
+    pub(super) known: Option<Uuid>,
+}
+
+impl Link {
+    pub(crate) fn new(connect: PgConnectOptions, sql: Sql, begin: &str) -> Self {
+        Self {
+            connect,
+            begin: begin.to_owned(),
+            lock: sql.text(sql::LOCK_LOG),
+            look: sql.text(sql::LOOK_AT_HEAD),
+            sql,
+            conn: None,
+        }
+    }
+
+    /// Takes the connection out, to be put back when its transaction has ended cleanly. One that
+    /// is dropped instead is closed, and the server undoes what it was in the middle of.
+    pub(super) async fn take(&mut self) -> Result<PgConnection, StoreError> {
+        if let Some(conn) = self.conn.take() {
+            return Ok(conn);
+        }
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect.connect()).await;
+        connected
+            .map_err(|_| silent("connect to the database"))?
+            .map_err(failed("connect to the database"))
+    }
+
+    pub(super) fn put(&mut self, conn: PgConnection) {
+        self.conn = Some(conn);
+    }
+
+    /// Begins a transaction, takes the append lock, and looks at the log: in one round trip, or
+    /// two if sqlx is to know of the transaction.
+    pub(super) async fn open<'c>(
+        &self,
+        conn: &'c mut PgConnection,
+        known_to_sqlx: bool,
+        known: Position,
+    ) -> Result<(Open<'c>, Found), sqlx::Error> {
+        let (lock, look) = (
+            &self.lock,
+            self.look.replace("/*known*/", &known.to_string()),
+        );
+        // Each statement of a text sees what was committed before it: the last one comes after
+        // the lock.
+        let (mut open, text) = if known_to_sqlx {
+            let begin = AssertSqlSafe(self.begin.as_str());
+            let transaction = conn.begin_with(begin).await?;
+            (Open::Known(transaction), format!("{lock}; {look}"))
+        } else {
+            let begin = &self.begin;
+            (Open::Plain(conn), format!("{begin}; {lock}; {look}"))
+        };
+        let rows = sqlx::raw_sql(AssertSqlSafe(text));
+        let rows = rows.fetch_all(open.conn()).await?;
+        // The statements before the last one answer nothing of interest.
+        let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
+        let head: i64 = row.try_get(0)?;
+        let found = Found {
+            head: Position::new(u64::try_from(head).unwrap_or_default()),
+            known: row.try_get(1)?,
+        };
+        Ok((open, found))
+    }
+
+    /// Closes the connection.
+    pub(super) async fn close(&mut self) {
+        if let Some(conn) = self.conn.take()
+            && let Err(error) = conn.close().await
+        {
+            tracing::warn!(%error, "the connection that appends did not close cleanly");
+        }
+    }
+}
+
+impl Open<'_> {
+    pub(super) fn conn(&mut self) -> &mut PgConnection {
+        match self {
+            Self::Plain(conn) => conn,
+            Self::Known(transaction) => transaction,
+        }
+    }
+
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Plain(conn) => sqlx::raw_sql("COMMIT").execute(conn).await.map(drop),
+            Self::Known(transaction) => transaction.commit().await,
+        }
+    }
+
+    pub(super) async fn roll_back(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Plain(conn) => sqlx::raw_sql("ROLLBACK").execute(conn).await.map(drop),
+            Self::Known(transaction) => transaction.rollback().await,
+        }
+    }
+}
+
+/// The error of a server that leaves a question open for too long.
+pub(super) fn silent(doing: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, doing).caused_by("the server does not answer")
+}

@@ -1,0 +1,168 @@
+//! The task itself: takes jobs, groups appends, and survives what goes wrong.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use annals_core::{Append, AppendError, Appended, StoreError, StoreErrorKind, admission::Decided};
+use futures_util::FutureExt as _;
+use tokio::sync::mpsc;
+
+use super::{
+    Job, Request,
+    commit::{self, DOING, Outcomes},
+    connection::Link,
+    heads::Heads,
+};
+use crate::{projections::inline::Installed, tail::Tail};
+
+/// The most appends in one transaction.
+const MAX_APPENDS: usize = 1024;
+/// A batch takes no further append once it has so many events.
+const MAX_EVENTS: usize = 8192;
+/// A batch takes no further append once its payloads come to this much.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// What the task works with.
+pub(crate) struct Writer {
+    pub(super) link: Link,
+    pub(super) heads: Heads,
+    pub(super) tail: Arc<Tail>,
+    pub(super) notify: bool,
+    pub(super) lock_timeout: Duration,
+    installed: Arc<RwLock<Vec<Installed>>>,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        link: Link,
+        installed: Arc<RwLock<Vec<Installed>>>,
+        tail: Arc<Tail>,
+        options: &crate::PostgresOptions,
+    ) -> Self {
+        Self {
+            link,
+            heads: Heads::default(),
+            tail,
+            notify: options.notifications,
+            lock_timeout: options.lock_timeout,
+            installed,
+        }
+    }
+
+    /// Works until the store is closed and everything accepted is done.
+    pub(crate) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut closing = Vec::new();
+        let mut next = None;
+        loop {
+            let job = match next.take() {
+                Some(job) => Some(job),
+                None => jobs.recv().await,
+            };
+            match job {
+                Some(Job::Append(first)) => {
+                    let (batch, other) = gather(first, &mut jobs).await;
+                    next = other;
+                    let outcome = AssertUnwindSafe(self.append(batch)).catch_unwind().await;
+                    if outcome.is_err() {
+                        // What the batch was in the middle of went with its connection.
+                        tracing::error!("an append panicked; its transaction was rolled back");
+                    }
+                }
+                Some(Job::Close(reply)) => {
+                    // What is in the queue already has been accepted.
+                    jobs.close();
+                    closing.push(reply);
+                }
+                None => break,
+            }
+        }
+        self.link.close().await;
+        drop(closing);
+    }
+
+    /// The projections that are part of every append by now.
+    pub(super) fn installed(&self) -> Vec<Installed> {
+        let installed = self.installed.read();
+        installed.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers where the batch's streams will be once it has committed. If it does not, its
+    /// last event is missed, and everything is forgotten.
+    pub(super) fn learn(&mut self, decided: &Decided<'_>) {
+        for row in &decided.placed {
+            self.heads.learn(row.stream, row.version);
+        }
+        if let Some(last) = decided.placed.last() {
+            self.heads.ends_with(last.position, last.event.id.uuid());
+        }
+    }
+
+    #[tracing::instrument(name = "annals.append", skip_all, fields(appends = batch.len()))]
+    async fn append(&mut self, batch: Vec<Request>) {
+        let (appends, replies): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|request| (request.append, request.reply))
+            .unzip();
+        let appends: Vec<_> = appends.iter().collect();
+        let outcomes = self.decide_all(&appends).await;
+        for (reply, outcome) in replies.into_iter().zip(outcomes) {
+            // Whoever asked may have gone away; the append is done all the same.
+            reply.send(outcome).ok();
+        }
+    }
+
+    async fn decide_all(&mut self, appends: &[&Append]) -> Outcomes {
+        match commit::batch(self, appends).await {
+            Ok(outcomes) => outcomes,
+            Err(commit::Failed::Refused(_)) if appends.len() > 1 => {
+                // One by one, so that only the culprit fails.
+                let mut outcomes = Vec::with_capacity(appends.len());
+                for append in appends {
+                    outcomes.push(self.decide_one(append).await);
+                }
+                outcomes
+            }
+            Err(failure) => appends.iter().map(|_| Err(failure.for_one())).collect(),
+        }
+    }
+
+    async fn decide_one(&mut self, append: &Append) -> Result<Appended, AppendError> {
+        let mut outcomes = commit::batch(self, &[append])
+            .await
+            .map_err(|failure| failure.for_one())?;
+        outcomes.pop().unwrap_or_else(|| {
+            let error = StoreError::new(StoreErrorKind::Other, DOING);
+            Err(error.caused_by("the append was not decided").into())
+        })
+    }
+}
+
+/// The appends that wait in the queue, as many as make one transaction, and a job of another
+/// kind that ended the batch.
+async fn gather(first: Request, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Request>, Option<Job>) {
+    // Callers that were just answered get the chance to come back with their next append.
+    tokio::task::yield_now().await;
+    let mut events = first.append.event_count();
+    let mut bytes = payload_bytes(&first);
+    let mut batch = vec![first];
+    while batch.len() < MAX_APPENDS && events < MAX_EVENTS && bytes < MAX_BYTES {
+        match jobs.try_recv() {
+            Ok(Job::Append(request)) => {
+                events = events.saturating_add(request.append.event_count());
+                bytes = bytes.saturating_add(payload_bytes(&request));
+                batch.push(request);
+            }
+            Ok(other) => return (batch, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (batch, None)
+}
+
+fn payload_bytes(request: &Request) -> usize {
+    let events = request.append.writes.iter().flat_map(|write| &write.events);
+    events.map(|event| event.payload.len()).sum()
+}
