@@ -136,6 +136,13 @@ fn failed(args: &ExportArgs, error: io::Error) -> CliError {
     let file = args.file.display().to_string();
     match error.kind() {
         ErrorKind::BrokenPipe => CliError::OutputClosed,
+        ErrorKind::NotFound => CliError::Export {
+            source: io::Error::new(
+                error.kind(),
+                "the directory does not exist; create it first",
+            ),
+            file,
+        },
         ErrorKind::AlreadyExists => CliError::FileExists { file },
         _ => CliError::Export {
             file,

@@ -31,7 +31,7 @@ pub(super) enum Line<'a> {
     Log(Header),
     /// An event.
     #[serde(borrow)]
-    Event(EventLine<'a>),
+    Event(Box<EventLine<'a>>),
     /// What an append with an id brought about.
     Append(AppendLine),
     /// The last line: what there must have been.
@@ -184,7 +184,10 @@ pub(super) struct Tally {
 impl Tally {
     /// Takes in an event, and answers its line.
     pub(super) fn event(&mut self, event: &StoredEvent) -> std::io::Result<&[u8]> {
-        encode(&Line::Event(EventLine::new(event)), &mut self.buffer)?;
+        encode(
+            &Line::Event(Box::new(EventLine::new(event))),
+            &mut self.buffer,
+        )?;
         self.events += 1;
         self.digest.update(&self.buffer);
         Ok(&self.buffer)

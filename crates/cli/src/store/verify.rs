@@ -1,16 +1,24 @@
 //! `store verify`: read the whole log and check that it is sound.
 
+mod checkpoints;
+mod dense;
+mod ids;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-use annals_core::{Position, StoreError, StoreErrorKind, StoredEvent, StreamName, Version};
+use annals_core::{Position, StoreError, StoreErrorKind, Version};
 use annals_runtime::App;
-use async_trait::async_trait;
 use serde::Serialize;
 
-use super::log::WholeLog;
+use self::{checkpoints::Checkpoints, dense::Dense, ids::UniqueIds};
+use super::{
+    export::Appends,
+    log::WholeLog,
+    log_file::{Tally, Totals},
+};
 use crate::{
     check::{LogCheck, Problem},
     error::CliError,
@@ -24,9 +32,11 @@ const REPORTED: usize = 100;
 
 #[derive(Serialize)]
 struct Report {
-    events: u64,
     streams: u64,
     head: Position,
+    /// How many events and appends there are, and their digest, which is the same in every store.
+    #[serde(flatten)]
+    totals: Totals,
     checks: Vec<String>,
     /// What checks have to say besides, by check.
     notes: BTreeMap<String, String>,
@@ -57,7 +67,12 @@ pub(super) async fn run(
 
 async fn verify(app: &App, mut checks: Vec<Box<dyn LogCheck>>) -> Result<Report, CliError> {
     let started = Instant::now();
-    checks.insert(0, Box::new(Dense::default()));
+    let own: [Box<dyn LogCheck>; 3] = [
+        Box::new(Dense::default()),
+        Box::new(UniqueIds::default()),
+        Box::new(Checkpoints::default()),
+    ];
+    checks.splice(0..0, own);
     for check in &mut checks {
         check.begin(app).await?;
     }
@@ -78,6 +93,7 @@ async fn verify(app: &App, mut checks: Vec<Box<dyn LogCheck>>) -> Result<Report,
     }
     let head = log.head();
     drop(log);
+    found.read_appends(app, head).await?;
     for check in &mut checks {
         check
             .end(app)
@@ -86,9 +102,9 @@ async fn verify(app: &App, mut checks: Vec<Box<dyn LogCheck>>) -> Result<Report,
             .for_each(|problem| found.problem(problem));
     }
     Ok(Report {
-        events: found.events,
         streams: found.streams,
         head,
+        totals: found.tally.totals(),
         checks: checks.iter().map(|check| check.name().to_owned()).collect(),
         notes: checks
             .iter()
@@ -102,7 +118,7 @@ async fn verify(app: &App, mut checks: Vec<Box<dyn LogCheck>>) -> Result<Report,
 
 #[derive(Default)]
 struct Found {
-    events: u64,
+    tally: Tally,
     streams: u64,
     problem_count: u64,
     problems: Vec<Problem>,
@@ -116,13 +132,24 @@ impl Found {
     ) -> Result<(), StoreError> {
         while let Some(events) = log.next().await? {
             for event in &events {
-                self.events += 1;
+                self.tally.event(event).map_err(digested)?;
                 self.streams += u64::from(event.version == Version::new(1));
                 for check in &mut *checks {
                     if let Some(message) = check.event(event) {
                         self.problem(Problem::at(check.name(), event.position, message));
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends belong to the log: without them a repeated command would be carried out again.
+    async fn read_appends(&mut self, app: &App, head: Position) -> Result<(), StoreError> {
+        let mut appends = Appends::up_to(head);
+        while let Some(page) = appends.next(&**app.store()).await? {
+            for append in &page {
+                self.tally.append(append).map_err(digested)?;
             }
         }
         Ok(())
@@ -136,34 +163,8 @@ impl Found {
     }
 }
 
-/// Positions follow each other without holes, and so do the versions of every stream.
-#[derive(Default)]
-struct Dense {
-    at: Position,
-    /// One entry per stream: the memory that verifying takes.
-    versions: HashMap<StreamName, Version>,
-}
-
-#[async_trait]
-impl LogCheck for Dense {
-    fn name(&self) -> &str {
-        "positions and versions are dense"
-    }
-
-    fn event(&mut self, event: &StoredEvent) -> Option<String> {
-        let expected = self.at.next();
-        self.at = event.position;
-        if event.position != expected {
-            return Some(format!("position {expected} should be here"));
-        }
-        let version = self.versions.entry(event.stream.clone()).or_default();
-        let expected = version.next();
-        *version = event.version;
-        (event.version != expected).then(|| {
-            let (stream, found) = (&event.stream, event.version);
-            format!("version {expected} of `{stream}` should be here, not {found}")
-        })
-    }
+fn digested(error: std::io::Error) -> StoreError {
+    StoreError::new(StoreErrorKind::Corrupt, "digest the log").caused_by(error)
 }
 
 fn in_full(error: &StoreError) -> String {
@@ -189,10 +190,10 @@ fn text(report: &Report) -> String {
     }
     text.push_str(&format!(
         "verified {} in {} in {} ({} events/s)",
-        things(report.events, "event"),
+        things(report.totals.events, "event"),
         things(report.streams, "stream"),
         duration(time),
-        count(per_second(report.events, time)),
+        count(per_second(report.totals.events, time)),
     ));
     for check in &report.checks {
         let wrong = report
@@ -207,52 +208,16 @@ fn text(report: &Report) -> String {
             text.push_str(&format!(": {}", plain(note)));
         }
     }
+    text.push_str(&format!(
+        "\nsha256 {} up to position {}",
+        report.totals.sha256, report.head
+    ));
     text
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use annals_core::{CorrelationId, EventHeader, EventId, EventType, Metadata};
-    use chrono::Utc;
-
     use super::*;
-
-    fn event(position: u64, stream: &str, version: u64) -> StoredEvent {
-        let id = EventId::new(Default::default());
-        let header = EventHeader {
-            position: Position::new(position),
-            stream: StreamName::parse(stream).unwrap(),
-            version: Version::new(version),
-            id,
-            event_type: EventType::new("account.opened").unwrap(),
-            schema_version: 1,
-            recorded_at: Utc::now(),
-            tags: Vec::new(),
-            metadata: Metadata::caused_by(id.into(), CorrelationId::new(id.uuid())),
-        };
-        StoredEvent {
-            header: Arc::new(header),
-            payload: b"{}".to_vec(),
-        }
-    }
-
-    #[test]
-    fn a_missing_position_and_a_missing_version_are_found() {
-        let mut dense = Dense::default();
-        assert_eq!(dense.event(&event(1, "account-a", 1)), None);
-        assert_eq!(dense.event(&event(2, "account-b", 1)), None);
-        assert_eq!(dense.event(&event(3, "account-a", 2)), None);
-        assert_eq!(
-            dense.event(&event(4, "account-a", 4)).unwrap(),
-            "version 3 of `account-a` should be here, not 4"
-        );
-        assert_eq!(
-            dense.event(&event(6, "account-b", 2)).unwrap(),
-            "position 5 should be here"
-        );
-    }
 
     #[test]
     fn a_log_that_is_broken_throughout_is_reported_in_part() {
