@@ -5,7 +5,7 @@ use clap::Subcommand;
 
 use crate::{
     check::LogCheck, error::CliError, options::OperatorOptions, output::Output,
-    projection::ProjectionCommand, store::StoreCommand, stream::StreamCommand,
+    projection::ProjectionCommand, saga::SagaCommand, store::StoreCommand, stream::StreamCommand,
 };
 
 /// What an operator can do with any application.
@@ -14,6 +14,9 @@ pub enum OperatorCommand {
     /// List, rebuild, pause, resume or retry projections.
     #[command(subcommand)]
     Projection(ProjectionCommand),
+    /// List, look at, retry or abandon sagas.
+    #[command(subcommand)]
+    Saga(SagaCommand),
     /// Look at streams and at the log.
     #[command(subcommand)]
     Stream(StreamCommand),
@@ -69,6 +72,7 @@ pub async fn run_on(
     let output = Output::new(options.json);
     match command {
         OperatorCommand::Projection(command) => command.run(app, output).await,
+        OperatorCommand::Saga(command) => command.run(app, output).await,
         OperatorCommand::Stream(command) => command.run(app, output).await,
         OperatorCommand::Store(command) => command.run(app, options, output, checks).await,
     }

@@ -2,8 +2,8 @@
 
 use std::{error::Error, io::Write as _, process::ExitCode};
 
-use annals_core::{InvalidName, RebuildError, StoreError, StoreErrorKind};
-use annals_runtime::StartError;
+use annals_core::{AppendError, InvalidName, RebuildError, StoreError, StoreErrorKind};
+use annals_runtime::{OperateError, SagaError, StartError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,28 @@ pub enum CliError {
         /// How to go on.
         next: String,
     },
+    /// There is no such saga.
+    #[error("failed to find saga `{id}`; {}", looked_among(kinds))]
+    NoSuchSaga {
+        /// The id.
+        id: String,
+        /// The kinds of sagas that were looked through.
+        kinds: Vec<String>,
+    },
+    /// Sagas of several kinds have that id.
+    #[error("failed to tell which saga `{id}` is meant; add --saga with one of: {}", kinds.join(", "))]
+    SeveralSagas {
+        /// The id.
+        id: String,
+        /// The kinds.
+        kinds: Vec<String>,
+    },
+    /// A saga can't be read.
+    #[error("failed to read a saga")]
+    Saga(#[source] Box<SagaError>),
+    /// A saga is in a state in which that makes no sense, or can't be written.
+    #[error("failed to change a saga")]
+    Operate(#[source] Box<OperateError>),
     /// There is no such stream.
     #[error(
         "failed to find stream `{stream}`: it has no events; `stream list` shows those there are"
@@ -121,6 +143,25 @@ fn known_projections(known: &[String]) -> String {
     }
 }
 
+fn looked_among(kinds: &[String]) -> String {
+    match kinds {
+        [] => "the application has no sagas".to_owned(),
+        kinds => format!("there is no such {}", kinds.join(" or ")),
+    }
+}
+
+impl From<SagaError> for CliError {
+    fn from(error: SagaError) -> Self {
+        Self::Saga(Box::new(error))
+    }
+}
+
+impl From<OperateError> for CliError {
+    fn from(error: OperateError) -> Self {
+        Self::Operate(Box::new(error))
+    }
+}
+
 fn problems(count: u64) -> String {
     match count {
         1 => "1 problem was found".to_owned(),
@@ -149,6 +190,14 @@ impl CliError {
                 RebuildError::Store(error) => Some(error),
                 _ => None,
             },
+            Self::Saga(source) => saga_store_error(source),
+            Self::Operate(source) => match &**source {
+                OperateError::Saga(error) => saga_store_error(error),
+                OperateError::Append(AppendError::Store(error) | AppendError::Unknown(error)) => {
+                    Some(error)
+                }
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -161,6 +210,13 @@ impl CliError {
             Self::Interrupted { .. } => print_line(&self.to_string()),
             error => report(error, error.store_error().and_then(advice)),
         }
+    }
+}
+
+fn saga_store_error(error: &SagaError) -> Option<&StoreError> {
+    match error {
+        SagaError::Store(error) => Some(error),
+        _ => None,
     }
 }
 

@@ -107,7 +107,7 @@ pub struct Outstanding {
 #[derive(Clone, Debug)]
 pub(super) enum StoredInput {
     Started(Value),
-    Event(ReceivedEvent),
+    Event(Box<ReceivedEvent>),
     Succeeded { step: String },
     Rejected { step: String, reason: String },
     Deadline { name: String },
@@ -220,7 +220,7 @@ impl<P: ProcessManager> Instance<P> {
             }
             SagaEvent::Received(event) => {
                 self.received_to = event.position;
-                Some(StoredInput::Event(event.clone()))
+                Some(StoredInput::Event(Box::new(event.clone())))
             }
             SagaEvent::Succeeded { step, .. } => {
                 self.outstanding.remove(step);

@@ -215,7 +215,7 @@ impl<P: ProcessManager> Instance<P> {
             }
             Cause::Event(event) => {
                 let stale = self.status().is_final() || event.position <= self.received_to;
-                let input = StoredInput::Event((*event).clone());
+                let input = StoredInput::Event(event.clone());
                 (!stale).then(|| Intake::of(SagaEvent::Received(*event), input))?
             }
             Cause::Due { name } => {

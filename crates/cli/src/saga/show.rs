@@ -1,0 +1,96 @@
+//! `saga show`: all that happened to a saga, and what it has to do.
+
+use annals_runtime::{App, SagaView};
+
+use super::{
+    SagaArgs, find,
+    timeline::{details, what},
+};
+use crate::{
+    error::CliError,
+    output::Output,
+    shown::{plain, time},
+    table::{Align, Table},
+};
+
+pub(super) async fn run(app: &App, args: &SagaArgs, output: Output) -> Result<(), CliError> {
+    let view = find(app, args).await?;
+    output.answer(&view, || text(&view))
+}
+
+fn text(view: &SagaView) -> String {
+    let mut text = headline(view);
+    text.push_str("\n\n");
+    text.push_str(&timeline(view).to_string());
+    let ahead = ahead(view);
+    if !ahead.is_empty() {
+        text.push_str("\n\n");
+        text.push_str(&ahead.to_string());
+    }
+    text
+}
+
+/// The saga and how it stands, on one line.
+pub(super) fn headline(view: &SagaView) -> String {
+    let line = format!("{} {}: {}", view.saga, view.id, view.status);
+    match &view.reason {
+        Some(reason) => plain(&format!("{line} ({reason})")),
+        None => plain(&line),
+    }
+}
+
+fn timeline(view: &SagaView) -> Table {
+    let mut table = Table::new([
+        ("version", Align::Right),
+        ("position", Align::Right),
+        ("at", Align::Left),
+        ("what", Align::Left),
+        ("details", Align::Left),
+    ]);
+    for entry in &view.timeline {
+        table.row([
+            entry.version.to_string(),
+            entry.position.to_string(),
+            time(entry.at),
+            what(&entry.event).to_owned(),
+            details(&entry.event),
+        ]);
+    }
+    table
+}
+
+/// What the saga has to do, or waits for.
+fn ahead(view: &SagaView) -> Table {
+    let mut table = Table::new([
+        ("due", Align::Left),
+        ("what", Align::Left),
+        ("details", Align::Left),
+    ]);
+    for command in &view.outstanding {
+        let (due, what) = match command.parked {
+            true => ("-".to_owned(), "waits for an operator"),
+            false => (time(command.due), "command"),
+        };
+        let refusal = command.last_refusal.as_deref().map(|reason| {
+            format!(
+                "; refused {} times, last: {reason}",
+                command.refusals.max(1)
+            )
+        });
+        let details = format!(
+            "{} to {}{}",
+            command.step,
+            command.receiver,
+            refusal.unwrap_or_default()
+        );
+        table.row([due, what.to_owned(), plain(&details)]);
+    }
+    for deadline in &view.deadlines {
+        table.row([
+            time(deadline.due),
+            "deadline".to_owned(),
+            plain(&deadline.name),
+        ]);
+    }
+    table
+}
