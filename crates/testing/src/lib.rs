@@ -7,6 +7,7 @@
 //! | a store | [`conformance!`], with a [`conformance::Fixture`] |
 //! | a reader that follows the log | [`tail::check_tail`] |
 //! | a store on PostgreSQL | `postgres`, with the feature of that name |
+//! | several processes on one store | [`processes`] |
 //! | time and ids that repeat | [`clock::ManualClock`], [`clock::SequentialIds`] |
 
 // A test kit reports by panicking, with messages that say what was expected.
@@ -17,5 +18,6 @@ pub mod conformance;
 pub mod given;
 #[cfg(all(feature = "postgres", unix))]
 pub mod postgres;
+pub mod processes;
 pub mod seed;
 pub mod tail;

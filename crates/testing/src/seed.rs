@@ -32,6 +32,15 @@ impl Seed {
         Self { state: number }
     }
 
+    /// One of many seeds that come from one number, each as good as a seed of its own.
+    #[must_use]
+    pub fn apart(number: u64, which: u64) -> Self {
+        let offset = Self::new(number).number();
+        let mut seed = Self::new(offset ^ which.wrapping_mul(0xd1b5_4a32_d192_ed03));
+        seed.number();
+        seed
+    }
+
     /// The next number.
     pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -45,6 +54,16 @@ impl Seed {
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.number() % bound).unwrap_or(0)
+    }
+
+    /// Random bytes.
+    pub fn take(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(length + 8);
+        while bytes.len() < length {
+            bytes.extend_from_slice(&self.number().to_le_bytes());
+        }
+        bytes.truncate(length);
+        bytes
     }
 
     /// Bytes for another generator's seed.
