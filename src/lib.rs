@@ -17,6 +17,8 @@ pub mod guide {
     pub mod aggregates {}
     #[doc = include_str!("../docs/guide/events.md")]
     pub mod events {}
+    #[doc = include_str!("../docs/guide/moving.md")]
+    pub mod moving {}
     #[doc = include_str!("../docs/guide/projections.md")]
     pub mod projections {}
     #[doc = include_str!("../docs/guide/rebuild.md")]
