@@ -13,8 +13,11 @@ use crate::{
 
 /// The events that a projection takes in since its last commit.
 pub struct Waiting<E> {
-    pages: Vec<(Arc<[Decoded<E>]>, Vec<usize>)>,
+    pages: Vec<Taken<E>>,
 }
+
+/// What is taken in of a page: its events, and the indexes of those that count.
+type Taken<E> = (Arc<[Decoded<E>]>, Vec<usize>);
 
 impl<E> Default for Waiting<E> {
     fn default() -> Self {

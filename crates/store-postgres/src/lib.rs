@@ -36,6 +36,7 @@ use futures_util::future::BoxFuture;
 use open::Opened;
 pub use options::PostgresOptions;
 use projections::inline::Installed;
+pub use projections::sql_projection::{SqlProjection, inline_sql_projection, sql_projection};
 use retry::Failure;
 use tail::{Listener, Tail};
 use tokio::sync::mpsc;

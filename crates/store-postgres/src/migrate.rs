@@ -27,6 +27,7 @@ macro_rules! migrations {
 /// Every migration, oldest first. One that has been released never changes.
 const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_log";
+    2 "0002_projections";
 };
 
 const DOING: &str = "bring the store's tables up to date";

@@ -2,7 +2,8 @@
 
 use annals_core::{
     Append, AppendError, AppendId, Appended, EventStore, Fingerprint, LogPage, LogRead, Position,
-    RecordedAppend, StoreError, StoreErrorKind, StoredEvent, StreamName, StreamRead, Version,
+    RecordedAppend, Store, StoreError, StoreErrorKind, StoredEvent, StreamName, StreamRead,
+    Version,
 };
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -112,5 +113,15 @@ impl EventStore for PostgresStore {
         // Waits for work that was begun.
         self.shared.connections.pool.close().await;
         self.shared.stop_listening();
+    }
+}
+
+impl Store for PostgresStore {
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    fn kind(&self) -> &'static str {
+        "PostgreSQL"
     }
 }

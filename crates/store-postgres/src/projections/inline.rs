@@ -2,10 +2,21 @@
 
 use std::{fmt, sync::Arc};
 
-use annals_core::{FoldError, Position, ProjectionSpec, StoredEvent, Target};
+use annals_core::{
+    EventId, Fence, FoldError, InlineProjection, Position, ProjectionSpec, ProjectionState,
+    StoreError, StoreErrorKind, StoredEvent, Target,
+};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use uuid::Uuid;
 
-use crate::transaction::Session;
+use super::{
+    events,
+    record::{self, Stored},
+    rows::TableRows,
+};
+use crate::{PostgresStore, error::failed, transaction::Session};
 
 /// Folds events in a transaction of this store, whatever kind of projection it is.
 #[async_trait]
@@ -25,6 +36,36 @@ pub(crate) trait Fold: fmt::Debug + Send + Sync + 'static {
 /// A projection that is part of every append.
 pub(crate) type Installed = Arc<dyn Fold>;
 
+/// A read model as a [`Fold`].
+#[derive(Debug)]
+pub(crate) struct FoldRows(pub(crate) Arc<dyn InlineProjection>);
+
+#[async_trait]
+impl Fold for FoldRows {
+    fn spec(&self) -> &ProjectionSpec {
+        self.0.spec()
+    }
+
+    async fn fold(
+        &self,
+        events: &[StoredEvent],
+        target: Target,
+        session: &mut Session<'_>,
+    ) -> Result<(), FoldError> {
+        let Some(table) = self.spec().table else {
+            let doing = format!("fold into the table of projection `{}`", self.spec().name);
+            let error = StoreError::new(StoreErrorKind::Invalid, doing);
+            return Err(error.caused_by("the projection has no table").into());
+        };
+        let mut rows = TableRows {
+            session,
+            table,
+            target,
+        };
+        self.0.fold(events, &mut rows).await
+    }
+}
+
 /// Folds a batch's events into every installed inline projection, before the batch commits.
 ///
 /// `from` is the position before the first event. After an error the caller undoes the batch.
@@ -37,9 +78,170 @@ pub(crate) async fn fold_inline(
     from: Position,
     events: &[StoredEvent],
 ) -> Result<(), FoldError> {
-    let _ = from;
     for projection in installed {
-        projection.fold(events, Target::Live, session).await?;
+        let Some(checkpoint) = active(session, projection, from).await? else {
+            continue;
+        };
+        // Another process may have appended without this projection.
+        fold_between(session, projection, checkpoint, from).await?;
+        fold_and_move(session, projection, events).await?;
     }
+    Ok(())
+}
+
+/// Folds what the projection has missed, then makes it part of every append.
+///
+/// The bulk is folded page by page in transactions of its own, so that other writers get their
+/// turn; only the last piece is folded together with the installation.
+pub(crate) async fn install(store: &PostgresStore, projection: Installed) -> Result<(), FoldError> {
+    const CATCH_UP: &str = "let an inline projection catch up";
+    loop {
+        let folding = Arc::clone(&projection);
+        let more = store
+            .transaction(CATCH_UP, folding, |session, projection| {
+                Box::pin(async move { fold_next_page(session, projection).await })
+            })
+            .await?;
+        if !more {
+            break;
+        }
+    }
+    store
+        .install(
+            "install an inline projection",
+            projection,
+            |session, projection| {
+                Box::pin(async move {
+                    while fold_next_page(session, projection).await? {}
+                    mark_inline(session, &projection.spec().name).await?;
+                    Ok(())
+                })
+            },
+        )
+        .await
+}
+
+/// Where the projection stands, if it is to be folded now: not while it is paused or outdated, and
+/// not when its rows were folded from another log, which is then recorded.
+///
+/// `head` is the last position of the log as it was before this transaction. The record stays as
+/// it is until the transaction ends, so that no swap comes between.
+async fn active(
+    session: &mut Session<'_>,
+    projection: &Installed,
+    head: Position,
+) -> Result<Option<Position>, StoreError> {
+    let doing = || failed("read an inline projection's checkpoint");
+    let spec = projection.spec();
+    let locked = session
+        .sql
+        .query(include_str!("../../sql/projections/lock_inline.sql"))
+        .bind(&spec.name)
+        .fetch_optional(&mut *session.conn)
+        .await
+        .map_err(doing())?;
+    let Some(row) = locked else { return Ok(None) };
+    let state: &str = row.try_get("state").map_err(doing())?;
+    let fingerprint: &str = row.try_get("fingerprint").map_err(doing())?;
+    if state != ProjectionState::Running.as_str() || fingerprint != spec.fingerprint {
+        return Ok(None);
+    }
+    let position = record::count(row.try_get("position").map_err(doing())?);
+    let position = Position::new(position);
+    let event_id: Option<Uuid> = row.try_get("event_id").map_err(doing())?;
+    let found: Option<Uuid> = row.try_get("found").map_err(doing())?;
+    let found = found.filter(|_| position <= head);
+    if position == Position::START || (found.is_some() && found == event_id) {
+        return Ok(Some(position));
+    }
+    let now = row.try_get("now").map_err(doing())?;
+    let found = found.map(EventId::new);
+    Ok((!diverged(session, &spec.name, found, now).await?).then_some(position))
+}
+
+/// Records that a projection's rows were folded from another log, if they were.
+async fn diverged(
+    session: &mut Session<'_>,
+    name: &str,
+    found: Option<EventId>,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let Some(Stored { record, .. }) = record::one(session, name).await? else {
+        return Ok(false);
+    };
+    let Some(failure) = record.divergence(found, now) else {
+        return Ok(false);
+    };
+    tracing::error!(projection = %name, message = %failure.message, "projection stopped");
+    let fence = Fence {
+        epoch: record.epoch,
+        checkpoint: record.checkpoint.position,
+    };
+    record::stop(session, name, fence, ProjectionState::Diverged, &failure).await?;
+    Ok(true)
+}
+
+/// Folds one page of what is missing; false when nothing was.
+async fn fold_next_page(
+    session: &mut Session<'_>,
+    projection: &Installed,
+) -> Result<bool, FoldError> {
+    let head = events::head(session).await?;
+    let Some(checkpoint) = active(session, projection, head).await? else {
+        return Ok(false);
+    };
+    let page = events::between(session, checkpoint, head).await?;
+    fold_and_move(session, projection, &page).await?;
+    Ok(!page.is_empty())
+}
+
+async fn fold_between(
+    session: &mut Session<'_>,
+    projection: &Installed,
+    mut after: Position,
+    last: Position,
+) -> Result<(), FoldError> {
+    while after < last {
+        let page = events::between(session, after, last).await?;
+        let Some(event) = page.last() else {
+            let doing = format!("read the events after position {after}");
+            return Err(StoreError::new(StoreErrorKind::Corrupt, doing).into());
+        };
+        after = event.position;
+        fold_and_move(session, projection, &page).await?;
+    }
+    Ok(())
+}
+
+async fn fold_and_move(
+    session: &mut Session<'_>,
+    projection: &Installed,
+    events: &[StoredEvent],
+) -> Result<(), FoldError> {
+    let Some(last) = events.last() else {
+        return Ok(());
+    };
+    projection.fold(events, Target::Live, session).await?;
+    session
+        .sql
+        .query(include_str!("../../sql/projections/move_inline.sql"))
+        .bind(&projection.spec().name)
+        .bind(record::number(last.position.get()))
+        .bind(last.id.uuid())
+        .bind(last.recorded_at)
+        .execute(&mut *session.conn)
+        .await
+        .map_err(failed("move an inline projection's checkpoint"))?;
+    Ok(())
+}
+
+async fn mark_inline(session: &mut Session<'_>, name: &str) -> Result<(), StoreError> {
+    session
+        .sql
+        .query(include_str!("../../sql/projections/mark_inline.sql"))
+        .bind(name)
+        .execute(&mut *session.conn)
+        .await
+        .map_err(failed("make a projection inline"))?;
     Ok(())
 }
