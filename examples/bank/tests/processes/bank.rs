@@ -24,25 +24,27 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 const SIGKILL: i32 = 9;
 
-/// A bank in a directory of its own.
+/// A bank, with a directory of its own.
 #[derive(Debug)]
 pub(crate) struct Bank {
     directory: TempDir,
+    url: String,
 }
 
 impl Bank {
+    /// A bank in a file of its own.
     pub(crate) fn new() -> Self {
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-        }
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("bank.db").display());
+        Self { directory, url }
     }
 
     pub(crate) fn file(&self) -> PathBuf {
         self.directory.path().join("bank.db")
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("sqlite://{}", self.file().display())
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Writes a file for the bank to read, and answers its path.
@@ -57,7 +59,7 @@ impl Bank {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bank"));
         command
             .args(args)
-            .args(["--store", &self.url()])
+            .args(["--store", self.url()])
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -114,6 +116,10 @@ impl Process {
         BufReader::new(self.child.stdout.take().unwrap()).lines()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("the process still runs")
+    }
+
     /// Whether it is still there.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
@@ -121,7 +127,7 @@ impl Process {
 
     /// Sends it a signal, such as `TERM`.
     pub(crate) async fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("the process still runs");
+        let pid = self.pid();
         let sent = Command::new("sh")
             .args(["-c", &format!("kill -{name} {pid}")])
             .status();

@@ -21,7 +21,7 @@ const AT_ONCE: usize = 100;
 /// Fills a bank with users called `saver-0`, `saver-1` and so on, ten events for each, and waits
 /// until the table shows them.
 pub(crate) async fn write(bank: &Bank, users: usize) {
-    let builder = Annals::open(&bank.url()).await.unwrap();
+    let builder = Annals::open(bank.url()).await.unwrap();
     let app = builder.connect().await.unwrap();
     for first in (0..users).step_by(AT_ONCE) {
         let last = users.min(first + AT_ONCE);

@@ -39,13 +39,14 @@ pub(crate) struct Entry {
     pub(crate) booking: Booking,
 }
 
+/// A row of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Row {
-    owner: String,
-    balance: i64,
-    accounts: i64,
-    currency: String,
-    position: i64,
+pub(crate) struct Row {
+    pub(crate) owner: String,
+    pub(crate) balance: i64,
+    pub(crate) accounts: i64,
+    pub(crate) currency: String,
+    pub(crate) position: i64,
 }
 
 /// Where the table and its rebuild stood when they were looked at.
@@ -69,7 +70,7 @@ pub(crate) struct File {
 
 /// A fold of the log, up to the checkpoint that was checked last.
 #[derive(Debug, Default)]
-struct Fold {
+pub(crate) struct Fold {
     rows: BTreeMap<String, Row>,
     to: i64,
 }
@@ -179,8 +180,12 @@ impl Fold {
         for entry in &entries {
             self.fold(entry);
         }
-        self.to = to;
-        let rows = rows(transaction).await?;
+        self.compare(&rows(transaction).await?)
+    }
+
+    /// Whether these rows are what the fold comes to.
+    pub(crate) fn compare(&self, rows: &[Row]) -> Result<(), String> {
+        let to = self.to;
         if rows.len() != self.rows.len() {
             let (found, wanted) = (rows.len(), self.rows.len());
             return Err(format!("{found} rows instead of {wanted} at {to}"));
@@ -192,8 +197,10 @@ impl Fold {
         }
     }
 
-    fn fold(&mut self, entry: &Entry) {
+    /// Takes the next entry in.
+    pub(crate) fn fold(&mut self, entry: &Entry) {
         let Entry { position, booking } = entry;
+        self.to = *position;
         let row = self.rows.entry(booking.owner.clone());
         let row = row.or_insert_with(|| Row {
             owner: booking.owner.clone(),
@@ -251,11 +258,16 @@ async fn entries(transaction: &mut SqliteTransaction<'_>, after: i64, to: i64) -
     .fetch_all(&mut **transaction)
     .await
     .unwrap();
-    rows.into_iter().map(entry).collect()
+    rows.into_iter()
+        .map(|(position, stream, event_type, payload)| {
+            entry(position, &stream, &event_type, &payload)
+        })
+        .collect()
 }
 
-fn entry((position, stream, event_type, payload): (i64, String, String, Vec<u8>)) -> Entry {
-    let payload: Value = serde_json::from_slice(&payload).unwrap();
+/// An event of an account, as it is stored.
+pub(crate) fn entry(position: i64, stream: &str, event_type: &str, payload: &[u8]) -> Entry {
+    let payload: Value = serde_json::from_slice(payload).unwrap();
     let booking = Booking {
         account: stream.strip_prefix("account-").unwrap().to_owned(),
         what: event_type.strip_prefix("account.").unwrap().to_owned(),

@@ -6,6 +6,7 @@
 //! | `rebuild_killed` | kills of a rebuild while a server goes on |
 //! | `rebuild_stopped` | one rebuild at a time, and Ctrl-C |
 //! | `stopped` | a server that is asked to stop |
+//! | `nodes` | several servers on one store, of which one dies and one stalls |
 //! | `tail` | a tail in another process |
 //! | `bank` | a bank's file, and the processes that work on it |
 //! | `client` | HTTP, as a client that is cut off at any time |
@@ -29,6 +30,7 @@ mod client;
 mod history;
 mod import;
 mod log;
+mod nodes;
 mod rebuild_killed;
 mod rebuild_stopped;
 mod server_killed;
