@@ -163,6 +163,9 @@ where
             if let Some(trace) = &origin.trace {
                 execute = execute.trace(trace.clone());
             }
+            for (key, value) in &origin.extra {
+                execute = execute.extra(key, value);
+            }
         }
         match execute.await {
             Ok(executed) => Delivery::Done(executed.position),

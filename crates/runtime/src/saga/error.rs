@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use annals_core::{
-    AppendError, DecodeError, EncodeError, InvalidName, RowError, StoreError, StreamName, Version,
+    AppendError, CommandId, DecodeError, EncodeError, InvalidName, RowError, StoreError,
+    StreamName, Version,
     saga::{InstanceError, PlanError, Refused, SagaStatus},
 };
 
@@ -87,6 +88,14 @@ pub enum StartSagaError {
     IdReused {
         /// Its stream.
         stream: StreamName,
+    },
+    /// The command id was used before, for another command or saga.
+    #[error(
+        "command id {id} was used before for another request; give each request an id of its own"
+    )]
+    CommandIdReused {
+        /// The id.
+        id: CommandId,
     },
     /// The saga of this id can't be read, to see whether it is the same.
     #[error(transparent)]

@@ -1,11 +1,11 @@
 //! A saga's stream: reading it, and appending a reaction.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use annals_core::{
-    Append, AppendError, Appended, CausationId, Clock, CorrelationId, EncodeError, EventId,
-    Expected, Fingerprint, IdSource, Metadata, NewEvent, Position, Store, StreamName, StreamRead,
-    TraceContext, Version,
+    Append, AppendError, Appended, CausationId, Clock, CommandId, CorrelationId, EncodeError,
+    EventId, Expected, Fingerprint, IdSource, Metadata, NewEvent, Position, Store, StreamName,
+    StreamRead, TraceContext, Version,
     saga::{Instance, ProcessManager, Reaction, SagaEvent},
 };
 
@@ -34,13 +34,14 @@ pub(super) struct Origin {
     pub(super) causation_id: Option<CausationId>,
     pub(super) actor: Option<String>,
     pub(super) trace: Option<TraceContext>,
+    pub(super) extra: BTreeMap<String, String>,
 }
 
 /// What came of a reaction.
 #[derive(Debug)]
 pub(super) enum Written {
     /// It stands in the stream, and the instance includes it.
-    Done(Position),
+    Done,
     /// Somebody else wrote to the stream first: read it anew.
     Lost,
     /// The command that it was to reject has been carried out.
@@ -102,39 +103,50 @@ impl Journal {
                 causation_id: cause,
                 actor: origin.actor.clone(),
                 trace: origin.trace.clone(),
+                extra: origin.extra.clone(),
             },
             None => Origin {
                 causation_id: cause,
                 ..Origin::default()
             },
         };
-        self.write_from(instance, reaction, &origin).await
-    }
-
-    /// As [`write`](Self::write), with metadata of one's own.
-    pub(super) async fn write_from<P: ProcessManager>(
-        &self,
-        instance: &mut Instance<P>,
-        reaction: Reaction,
-        origin: &Origin,
-    ) -> Result<Written, JournalError> {
-        let metadata = self.metadata(origin);
+        let metadata = self.metadata(&origin);
         let append = self.append(instance, &reaction, &metadata)?;
         let ids = append.writes.iter().flat_map(|write| &write.events);
         let ids: Vec<EventId> = ids.map(|event| event.id).collect();
         match self.commands.append_settled(append).await {
             // It was there before this attempt: so was what came with it.
             Ok(Appended { repeated: true, .. }) if reaction.consumes.is_some() => Ok(Written::Lost),
-            Ok(appended) => {
+            Ok(_) => {
                 for (event, id) in reaction.events.iter().zip(ids) {
                     instance
                         .apply(event, id, &metadata)
                         .map_err(SagaError::from)?;
                 }
-                Ok(Written::Done(appended.position))
+                Ok(Written::Done)
             }
             Err(AppendError::Conflict { .. }) => Ok(Written::Lost),
             Err(AppendError::IdReused { kind: "append", .. }) => self.carried_out(&reaction).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Appends the first events of a saga, under an id of their own where `once` has one; nothing
+    /// when the saga is there already.
+    pub(super) async fn begin<P: ProcessManager>(
+        &self,
+        instance: &Instance<P>,
+        reaction: Reaction,
+        origin: &Origin,
+        once: Option<(CommandId, Fingerprint)>,
+    ) -> Result<Option<Appended>, JournalError> {
+        let mut append = self.append(instance, &reaction, &self.metadata(origin))?;
+        if let Some((id, fingerprint)) = once {
+            append = append.once(id.into(), fingerprint);
+        }
+        match self.commands.append_settled(append).await {
+            Ok(appended) => Ok(Some(appended)),
+            Err(AppendError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -183,6 +195,7 @@ impl Journal {
         Metadata {
             actor: origin.actor.clone(),
             trace: origin.trace.clone(),
+            extra: origin.extra.clone(),
             ..Metadata::caused_by(causation_id, correlation_id)
         }
     }

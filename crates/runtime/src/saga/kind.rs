@@ -150,7 +150,7 @@ impl<P: ProcessManager> SagaKind for Kind<P> {
                 consumes: None,
             };
             match journal.write(&mut instance, reaction, None).await {
-                Ok(Written::Done(_)) => return Ok(SagaView::of(journal, &instance).await?),
+                Ok(Written::Done) => return Ok(SagaView::of(journal, &instance).await?),
                 Ok(Written::Lost | Written::CarriedOut(_)) => {}
                 Err(JournalError::Append(error)) => return Err(error.into()),
                 Err(JournalError::Encode(error)) => return Err(error.into()),

@@ -3,18 +3,19 @@
 use std::{future::IntoFuture, marker::PhantomData, pin::Pin};
 
 use annals_core::{
-    CausationId, CorrelationId, EventSet, Id, Position, StreamName, StreamRead, TraceContext,
-    Version,
+    AppendError, Appended, CausationId, CommandId, CorrelationId, EventSet, Fingerprint, Id,
+    Position, StreamName, StreamRead, TraceContext, Version,
     saga::{
         Cause, Instance, Linear, LinearStart, PlanError, ProcessManager, Saga, SagaEvent, SendsTo,
         saga_stream,
     },
 };
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{
     error::{SagaError, StartSagaError},
-    journal::{Journal, Origin, Written},
+    journal::{Journal, JournalError, Origin},
     sagas::Sagas,
 };
 
@@ -29,6 +30,8 @@ pub struct StartSaga<'a, P: ProcessManager> {
     start: Result<Value, StartSagaError>,
     /// The part of the start that makes two of them the same request.
     request: fn(&Value) -> Option<&Value>,
+    command_id: Option<CommandId>,
+    fingerprint: Vec<u8>,
     origin: Origin,
     process: PhantomData<fn() -> P>,
 }
@@ -38,7 +41,7 @@ pub struct StartSaga<'a, P: ProcessManager> {
 pub struct StartedSaga {
     /// Its stream.
     pub stream: StreamName,
-    /// Where the log holds its start: what a projection must reach to show it.
+    /// Where the log holds its first event: what a projection must reach to show it.
     pub position: Position,
     /// Whether it was there already.
     pub repeated: bool,
@@ -55,9 +58,25 @@ impl<'a, P: ProcessManager> StartSaga<'a, P> {
                 source,
             }),
             request: |start| Some(start),
+            command_id: None,
+            fingerprint: Vec::new(),
             origin: Origin::default(),
             process: PhantomData,
         }
+    }
+
+    /// Names the request, so that the same id again starts nothing new, whatever saga it asks for,
+    /// and answers as this time. Commands and starts share one space of ids.
+    pub fn command_id(mut self, id: CommandId) -> Self {
+        self.command_id = Some(id);
+        self
+    }
+
+    /// What the command id stands for, such as the bytes of the request: the same id with
+    /// another fingerprint is [`StartSagaError::CommandIdReused`].
+    pub fn fingerprint(mut self, request: impl AsRef<[u8]>) -> Self {
+        self.fingerprint = request.as_ref().to_vec();
+        self
     }
 
     /// Joins the saga, and all it brings about, to what an earlier request brought about.
@@ -81,6 +100,12 @@ impl<'a, P: ProcessManager> StartSaga<'a, P> {
     /// The distributed trace that it and its commands belong to.
     pub fn trace(mut self, trace: TraceContext) -> Self {
         self.origin.trace = Some(trace);
+        self
+    }
+
+    /// An entry of the free metadata of its events, and of those that its commands lead to.
+    pub fn extra(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.origin.extra.insert(key.into(), value.into());
         self
     }
 }
@@ -111,7 +136,7 @@ impl<P: ProcessManager> StartSaga<'_, P> {
         let start = self.start?;
         let stream = saga_stream(P::NAME, &self.id).map_err(SagaError::from)?;
         let journal = self.sagas.journal();
-        let mut instance = Instance::<P>::new(stream.clone());
+        let instance = Instance::<P>::new(stream.clone());
         let reaction = instance.react(Cause::Start(start.clone()), journal.clock.now());
         if let Some(SagaEvent::Stuck { reason, .. }) = reaction.events.first() {
             return Err(StartSagaError::Refused {
@@ -119,20 +144,38 @@ impl<P: ProcessManager> StartSaga<'_, P> {
                 reason: reason.clone(),
             });
         }
+        let once = self
+            .command_id
+            .map(|id| (id, request_fingerprint(&stream, &self.fingerprint)));
         let span = tracing::debug_span!("annals.saga.start", saga = P::NAME, id = %self.id);
-        let writing = journal.write_from(&mut instance, reaction, &self.origin);
-        let written = tracing::Instrument::instrument(writing, span).await?;
-        match written {
-            Written::Done(position) => Ok(StartedSaga {
+        let beginning = journal.begin(&instance, reaction, &self.origin, once);
+        match (tracing::Instrument::instrument(beginning, span).await, once) {
+            (Ok(Some(appended)), _) => Ok(StartedSaga {
                 stream,
-                position,
-                repeated: false,
+                position: first_position(&appended),
+                repeated: appended.repeated,
             }),
-            Written::Lost | Written::CarriedOut(_) => {
-                first(journal, stream, &start, self.request).await
-            }
+            (Ok(None), _) => first(journal, stream, &start, self.request).await,
+            (
+                Err(JournalError::Append(AppendError::IdReused { kind: "append", .. })),
+                Some((id, _)),
+            ) => Err(StartSagaError::CommandIdReused { id }),
+            (Err(error), _) => Err(error.into()),
         }
     }
+}
+
+/// What a command id stands for, as it does for commands: the stream, and what the caller said.
+fn request_fingerprint(stream: &StreamName, request: &[u8]) -> Fingerprint {
+    let stream = Uuid::new_v5(&Uuid::NAMESPACE_OID, stream.as_str().as_bytes());
+    Uuid::new_v5(&stream, request).into_bytes()
+}
+
+/// Where the first event of a new stream is.
+fn first_position(appended: &Appended) -> Position {
+    let version = appended.versions.first().copied().unwrap_or_default();
+    let before = version.get().saturating_sub(1);
+    Position::new(appended.position.get().saturating_sub(before))
 }
 
 /// The saga that is there already, if it was asked for the same.

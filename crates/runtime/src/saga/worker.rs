@@ -217,7 +217,7 @@ impl<P: ProcessManager> Worker<P> {
                 return Ok(());
             }
             match self.journal.write(instance, reaction, causation).await? {
-                Written::Done(_) => return Ok(()),
+                Written::Done => return Ok(()),
                 Written::Lost => *instance = self.load(&instance.stream().clone()).await?,
                 Written::CarriedOut(position) => {
                     if let Cause::Refused { step, .. } | Cause::TakenBack { step } = cause {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_core::{
-    MemoryStore,
+    CommandId, MemoryStore, Position, StreamName, StreamRead, Version,
     saga::{Plan, Saga, SagaStatus},
 };
 use annals_runtime::{StartError, StartSagaError};
@@ -55,6 +55,72 @@ async fn an_id_is_not_reused_for_another_request() {
         matches!(error, Err(StartSagaError::IdReused { .. })),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn a_command_id_starts_one_saga_and_answers_as_the_first_time() {
+    let bank = Bank::open().await;
+    bank.tell("a", AccountCommand::Deposit { cents: 100 }).await;
+    let start = |id: &str, fingerprint: &str| {
+        let id = id.to_owned();
+        let starting = bank.app.start_saga(&id, transfer("a", "b", 30));
+        starting
+            .command_id(CommandId::from_key("test", "k"))
+            .fingerprint(fingerprint)
+    };
+    let first = start("1", "a request").await.unwrap();
+    bank.ended("1").await;
+    let again = start("1", "a request").await.unwrap();
+    assert!(again.repeated && !first.repeated);
+    assert_eq!(
+        (again.stream, again.position),
+        (first.stream, first.position)
+    );
+    for (id, fingerprint) in [("1", "another"), ("2", "a request")] {
+        let error = start(id, fingerprint).await;
+        assert!(
+            matches!(error, Err(StartSagaError::CommandIdReused { .. })),
+            "{error:?}"
+        );
+    }
+    let other = bank.app.saga::<Transfer>(&"2".to_owned()).await;
+    assert!(other.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_repeated_start_answers_the_position_of_the_first_event() {
+    let bank = Bank::open().await;
+    let id = "1".to_owned();
+    let start = || bank.app.start_saga(&id, transfer("a", "b", 30));
+    let (first, again) = (start().await.unwrap(), start().await.unwrap());
+    assert_eq!(
+        (first.position, again.position),
+        (Position::new(1), Position::new(1))
+    );
+}
+
+#[tokio::test]
+async fn what_a_start_says_of_itself_stands_with_all_that_it_brings_about() {
+    let bank = Bank::open().await;
+    bank.tell("a", AccountCommand::Deposit { cents: 100 }).await;
+    let id = "1".to_owned();
+    let starting = bank.app.start_saga(&id, transfer("a", "b", 30));
+    starting
+        .actor("alice")
+        .extra("booked_at", "noon")
+        .await
+        .unwrap();
+    bank.ended("1").await;
+    for stream in ["saga-transfer:1", "account-b"] {
+        let read = StreamRead::after(StreamName::parse(stream).unwrap(), Version::NONE, 100);
+        let events = bank.app.store().read_stream(read).await.unwrap();
+        assert!(!events.is_empty());
+        for event in events {
+            assert_eq!(event.metadata.actor.as_deref(), Some("alice"));
+            let booked_at = event.metadata.extra.get("booked_at");
+            assert_eq!(booked_at.map(String::as_str), Some("noon"));
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
