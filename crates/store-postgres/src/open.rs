@@ -40,7 +40,7 @@ pub(crate) async fn open(url: &str, options: PostgresOptions) -> Result<Opened, 
     let (connect, options) = location::parse(url, options)?;
     let connect = configured(connect, &options);
     let sql = Sql::new(Schema::new(&options.schema)?);
-    let begin = begin_text(options.lock_timeout, options.stall_timeout);
+    let begin = begin_text(&options);
     let mut attempts = Attempts::default();
     while let Err(error) = prepare(&connect, &sql, &begin).await {
         if !attempts.go_on_after(&error).await {
@@ -80,7 +80,7 @@ fn configured(connect: PgConnectOptions, options: &PostgresOptions) -> PgConnect
         .extra_float_digits(None)
         .disable_statement_logging();
     if options.transaction_pooling {
-        // Without a name, a prepared statement lasts as long as the transaction it is used in.
+        // Nothing may be taken to be prepared that was so in an earlier transaction.
         connect.statement_cache_capacity(0)
     } else {
         connect.statement_cache_capacity(PREPARED_STATEMENTS)

@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, pool:
 use tracing::Instrument as _;
 
 use crate::{
+    PostgresOptions,
     error::failed,
     retry::{Attempts, Failure},
     sql::Sql,
@@ -36,21 +37,31 @@ pub(crate) struct Connections {
     begin_reading: Option<&'static str>,
 }
 
+const FORGET: &str = "; DEALLOCATE ALL";
+
 /// How a transaction that writes begins, but for its end.
 ///
 /// The isolation level is part of the design: what is read after a lock was taken must be what
 /// is there then. A process that stalls in a transaction loses it, and its locks, after a while.
 /// A server that acknowledges commits before they are durable is told not to.
-pub(crate) fn begin_text(lock_timeout: Duration, stall_timeout: Duration) -> String {
+///
+/// Behind a pooler that gives out connections by transaction, the server's session may have
+/// prepared statements of other clients, under the names that sqlx is about to use: they go.
+pub(crate) fn begin_text(options: &PostgresOptions) -> String {
     // Zero would mean no time-out at all.
     let millis = |time: Duration| time.as_millis().clamp(1, i32::MAX as u128);
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; \
          SET LOCAL idle_in_transaction_session_timeout = {}; \
          SELECT set_config('synchronous_commit', 'on', true) \
-         WHERE current_setting('synchronous_commit') = 'off'",
-        millis(lock_timeout),
-        millis(stall_timeout),
+         WHERE current_setting('synchronous_commit') = 'off'{}",
+        millis(options.lock_timeout),
+        millis(options.stall_timeout),
+        if options.transaction_pooling {
+            FORGET
+        } else {
+            ""
+        },
     )
 }
 
@@ -61,7 +72,7 @@ impl Connections {
             sql,
             begin: begin.into(),
             begin_reading: transaction_pooling
-                .then_some("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"),
+                .then_some("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; DEALLOCATE ALL"),
         }
     }
 
