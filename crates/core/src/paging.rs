@@ -197,20 +197,28 @@ impl<'r> StreamPages<'r> {
         cut_short: bool,
     ) -> Result<(), StoreError> {
         let direction = self.read.direction;
+        let continued = !self.events.is_empty();
+        let first = events.first().map(|event| event.version.get());
         let from = match direction {
             Direction::Forwards => self.from.next().get(),
-            Direction::Backwards if self.from == Version::NONE => {
-                events.first().map_or(0, |event| event.version.get())
-            }
-            Direction::Backwards => events
-                .first()
-                .map_or(0, |event| event.version.get().min(self.from.get() - 1)),
+            Direction::Backwards if continued => self.from.minus(1).get(),
+            // Where a stream ends is for the store to say.
+            Direction::Backwards => first.unwrap_or_default(),
         };
         let versions = events.iter().map(|event| event.version.get());
-        dense(direction, from, versions).map_err(|at| {
+        let last_missing = |next: u64| {
+            let ends = !cut_short && events.len() < limit;
+            (ends && direction == Direction::Backwards && next > 0).then_some(next)
+        };
+        let hole = match dense(direction, from, versions) {
+            Err(hole) => Some(hole),
+            Ok(next) => last_missing(next),
+        };
+        if let Some(at) = hole {
             let problem = format!("version {at} of stream `{}` is missing", self.read.stream);
-            StoreError::new(StoreErrorKind::Corrupt, "read a stream").caused_by(problem)
-        })?;
+            let error = StoreError::new(StoreErrorKind::Corrupt, "read a stream");
+            return Err(error.caused_by(problem));
+        }
         self.done = cut_short || events.len() < limit;
         if let Some(last) = events.last() {
             self.from = last.version;

@@ -1,0 +1,109 @@
+//! What can stand in the way of opening a store, and what it says then.
+
+use std::error::Error as _;
+
+use annals_core::{EventStore as _, Expected, Position, StoreErrorKind};
+use annals_postgres::{PostgresOptions, PostgresStore};
+use annals_testing::postgres::TestSchema;
+use futures_util::future::join_all;
+
+use crate::sample::{append, open, plain, run};
+
+async fn refused(url: &str) -> (StoreErrorKind, String) {
+    let error = PostgresStore::open(url, PostgresOptions::default())
+        .await
+        .expect_err("the store must not open");
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    (error.kind(), format!("{error}: {cause}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_openers_of_a_new_schema_all_get_in() {
+    let schema = TestSchema::create().await;
+    let openers: Vec<_> = (0..8)
+        .map(|_| {
+            let url = schema.url();
+            tokio::spawn(async move {
+                let store = PostgresStore::open(&url, PostgresOptions::default()).await;
+                store.unwrap().close().await;
+            })
+        })
+        .collect();
+    for opener in join_all(openers).await {
+        opener.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn stores_in_two_schemas_know_nothing_of_each_other() {
+    let (one, other) = (TestSchema::create().await, TestSchema::create().await);
+    let (one, other) = ((open(&one).await, one), (open(&other).await, other));
+    one.0
+        .append(append("account-a", Expected::NoStream, &[b"{}"]))
+        .await
+        .unwrap();
+    assert_eq!(other.0.head().await.unwrap(), Position::START);
+    let same = append("account-a", Expected::NoStream, &[b"{}"]);
+    assert_eq!(
+        other.0.append(same).await.unwrap().position,
+        Position::new(1)
+    );
+    join_all([one.0.close(), other.0.close()]).await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let schema = TestSchema::create().await;
+    open(&schema).await.close().await;
+    let mut conn = plain(&schema).await;
+    let newer = "INSERT INTO annals_migrations VALUES (9999, 'from_the_future', now())";
+    run(&mut conn, newer).await;
+    let (kind, message) = refused(&schema.url()).await;
+    assert_eq!(kind, StoreErrorKind::NewerSchema);
+    assert!(
+        message.contains("a newer release wrote it, so run that one"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn another_application_s_schema_is_refused_and_left_alone() {
+    let schema = TestSchema::create().await;
+    let mut conn = plain(&schema).await;
+    run(
+        &mut conn,
+        format!(
+            "CREATE SCHEMA {} CREATE TABLE events (party text)",
+            schema.name()
+        ),
+    )
+    .await;
+    let (kind, message) = refused(&schema.url()).await;
+    assert_eq!(kind, StoreErrorKind::Invalid);
+    assert!(
+        message.contains("belongs to another application: it already has events"),
+        "{message}"
+    );
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE schemaname = $1")
+        .bind(schema.name())
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(tables, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unavailable() {
+    let (kind, _) = refused("postgres://me:secret@127.0.0.1:1/bank").await;
+    assert_eq!(kind, StoreErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_not_found_and_the_password_stays_hidden() {
+    let schema = TestSchema::create().await;
+    let url = format!("{}&dbname=no_such_database&password=secret", schema.url());
+    let (kind, message) = refused(&url).await;
+    assert_eq!(kind, StoreErrorKind::NotFound);
+    assert!(message.contains("no_such_database"), "{message}");
+    assert!(!message.contains("secret"), "{message}");
+}

@@ -1,0 +1,80 @@
+//! Noticing what others append.
+
+use std::time::Duration;
+
+use annals_core::{EventStore as _, Expected, Position};
+use annals_postgres::{PostgresOptions, PostgresStore};
+use annals_testing::postgres::TestSchema;
+use futures_util::future::join_all;
+use sqlx::Row as _;
+
+use crate::sample::{append, open, open_with, plain};
+
+async fn tail_each_other(one: &PostgresStore, other: &PostgresStore) {
+    for number in 0..10 {
+        let (writer, reader) = if number % 2 == 0 {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        let (seen, appended) = tokio::join!(
+            reader.wait_beyond(Position::new(number)),
+            writer.append(append("account-a", Expected::Any, &[b"{}"])),
+        );
+        assert_eq!(seen.unwrap(), appended.unwrap().position);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_tail_each_other_with_notifications_on_and_off() {
+    for notifications in [true, false] {
+        let schema = TestSchema::create().await;
+        let options = PostgresOptions {
+            notifications,
+            ..PostgresOptions::default()
+        };
+        let one = open_with(&schema, options.clone()).await;
+        let other = open_with(&schema, options).await;
+        tail_each_other(&one, &other).await;
+        join_all([one.close(), other.close()]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notification_wakes_who_would_not_have_polled_for_an_hour() {
+    let schema = TestSchema::create().await;
+    let options = PostgresOptions {
+        poll_interval: Duration::from_secs(3600),
+        ..PostgresOptions::default()
+    };
+    let reader = open_with(&schema, options).await;
+    let writer = open(&schema).await;
+    let mut conn = plain(&schema).await;
+    // It has to listen before the notification is sent.
+    loop {
+        let listening = sqlx::query(
+            "SELECT count(*) FROM pg_stat_activity WHERE query ILIKE 'listen%' AND query LIKE $1",
+        );
+        let row = listening.bind(format!("%{}%", schema.name()));
+        if row.fetch_one(&mut conn).await.unwrap().get::<i64, _>(0) >= 2 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let (seen, appended) = tokio::join!(reader.wait_beyond(Position::START), async {
+        let new = append("account-a", Expected::Any, &[b"{}"]);
+        writer.append(new).await
+    });
+    assert_eq!(seen.unwrap(), appended.unwrap().position);
+    join_all([reader.close(), writer.close()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_is_told_when_the_store_closes() {
+    let schema = TestSchema::create().await;
+    let store = open(&schema).await;
+    let waiting = store.clone();
+    let waiting = tokio::spawn(async move { waiting.wait_beyond(Position::START).await });
+    store.close().await;
+    assert!(waiting.await.unwrap().is_err());
+}
