@@ -8,6 +8,8 @@ pub use open::{Annals, OpenError};
 
 #[cfg(feature = "cli")]
 pub use annals_cli as cli;
+#[cfg(feature = "postgres")]
+pub use annals_postgres as postgres;
 #[cfg(feature = "sqlite")]
 pub use annals_sqlite as sqlite;
 

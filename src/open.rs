@@ -16,7 +16,12 @@ impl Annals {
     /// | URL | store |
     /// |---|---|
     /// | `sqlite://PATH` | a SQLite file, made if it is not there (feature `sqlite`) |
+    /// | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | a schema of a PostgreSQL database, made if it is not there (feature `postgres`) |
     /// | `memory:` | in memory, gone with the process |
+    ///
+    /// A PostgreSQL URL may say more: `?schema=NAME` (default `annals`), `pgbouncer=true` behind a
+    /// pooler that gives out connections by transaction, `notifications=false`,
+    /// `max_connections=N`, and what sqlx knows, such as `sslmode`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -49,6 +54,13 @@ async fn open_store(url: &str) -> Result<Arc<dyn Store>, OpenError> {
                 annals_sqlite::SqliteStore::open(url, options).await?,
             ))
         }
+        #[cfg(feature = "postgres")]
+        Some(("postgres" | "postgresql", _)) => {
+            let options = annals_postgres::PostgresOptions::default();
+            Ok(Arc::new(
+                annals_postgres::PostgresStore::open(url, options).await?,
+            ))
+        }
         _ => Err(OpenError::UnknownStore {
             url: Redacted::new(url),
         }),
@@ -60,7 +72,10 @@ async fn open_store(url: &str) -> Result<Arc<dyn Store>, OpenError> {
 #[non_exhaustive]
 pub enum OpenError {
     /// The URL is of no store that this build knows.
-    #[error("`{url}` is no store that this build knows; write `sqlite://PATH` or `memory:`")]
+    #[error(
+        "`{url}` is no store that this build knows; write `sqlite://PATH`, `postgres://...` (with \
+         feature `postgres`) or `memory:`"
+    )]
     UnknownStore {
         /// The URL, without what may be a password.
         url: Redacted,

@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("annals-core", &["annals-macros"]),
     ("annals-runtime", &["annals-core"]),
     ("annals-sqlite", &["annals-core"]),
+    ("annals-postgres", &["annals-core"]),
     ("annals-cli", &["annals-core", "annals-runtime"]),
     ("annals-testing", &["annals-core"]),
     (
@@ -21,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "annals-cli",
             "annals-core",
+            "annals-postgres",
             "annals-runtime",
             "annals-sqlite",
         ],
