@@ -30,8 +30,8 @@ pub enum StoreCommand {
     Stats,
     /// Bring the store's tables up to date.
     ///
-    /// Every command does that when it opens a store; this one does nothing else. It makes a new
-    /// store where there is none.
+    /// Every command does that when it opens a store; this one says from which migration to
+    /// which, and does nothing else. It makes a new store where there is none.
     Migrate,
     /// Write the log to a file, to move it to another store or to keep it.
     ///
@@ -61,7 +61,7 @@ impl StoreCommand {
             Self::Stats => stats::run(&**app.store(), options, output).await,
             Self::Export(args) => export::run(&**app.store(), &args, output).await,
             Self::Import(args) => import::run(&**app.store(), &args, output).await,
-            Self::Migrate => migrate::run(&**app.store(), options, output).await,
+            Self::Migrate => migrate::run(&**app.store(), output).await,
         }
     }
 }

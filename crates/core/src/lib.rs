@@ -66,6 +66,6 @@ pub use projector::{FoldError, InlineProjection, Projector, ProjectorFactory, Ro
 pub use query::{LogRead, Query, QueryItem, StreamRead};
 pub use read_model::{ReadModel, RowError, TableSpec};
 pub use snapshot::{Snapshot, SnapshotStore};
-pub use store::{EventStore, LogPage, Store, StoreError, StoreErrorKind};
+pub use store::{EventStore, LogPage, Migrated, Store, StoreError, StoreErrorKind};
 pub use transfer::RecordedAppend;
 pub use value::{Column, ColumnType, ColumnValue, Row, Value};

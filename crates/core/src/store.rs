@@ -131,6 +131,21 @@ pub trait Store: EventStore + ProjectionStore + SnapshotStore {
 
     /// What kind of store it is, for messages: `SQLite`, `memory`.
     fn kind(&self) -> &'static str;
+
+    /// What opening it made of its tables; `None` for a store that has none.
+    fn migrated(&self) -> Option<Migrated> {
+        None
+    }
+}
+
+/// Which migration a store's tables were at, and are at now: opening a store brings them up to
+/// date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// The newest migration that had run before; 0 when there were no tables.
+    pub from: u32,
+    /// The newest one that has run by now.
+    pub to: u32,
 }
 
 /// What went wrong in a store, as far as a caller can act on it.

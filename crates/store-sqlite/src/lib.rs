@@ -24,7 +24,7 @@ mod writer;
 
 use std::{fmt, sync::Arc};
 
-use annals_core::{StoreError, StoreErrorKind};
+use annals_core::{Migrated, StoreError, StoreErrorKind};
 use futures_util::future::BoxFuture;
 use sqlx::{SqliteConnection, SqlitePool};
 
@@ -47,6 +47,7 @@ struct Shared {
     readers: SqlitePool,
     queue: Queue,
     tail: Arc<Tail>,
+    migrated: Migrated,
 }
 
 impl SqliteStore {
@@ -72,6 +73,7 @@ impl SqliteStore {
             readers: opened.readers,
             queue: Queue(sender),
             tail,
+            migrated: opened.migrated,
         };
         Ok(Self {
             shared: Arc::new(shared),

@@ -1,6 +1,6 @@
 //! Forward-only migrations, in a table of the store's own.
 
-use annals_core::{StoreError, StoreErrorKind};
+use annals_core::{Migrated, StoreError, StoreErrorKind};
 use sqlx::{Row, SqliteConnection};
 
 use crate::{error::failed, sql};
@@ -30,11 +30,11 @@ const MIGRATIONS: &[Migration] = migrations! {
 
 const DOING: &str = "bring the store's tables up to date";
 
-/// Runs the migrations that are missing, in the caller's write transaction.
+/// Runs the migrations that are missing, in the caller's write transaction, and tells which.
 ///
 /// # Errors
 /// [`StoreErrorKind::NewerSchema`] when a newer release has been here.
-pub(crate) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreError> {
+pub(crate) async fn migrate(conn: &mut SqliteConnection) -> Result<Migrated, StoreError> {
     sqlx::raw_sql(sql::CREATE_MIGRATIONS)
         .execute(&mut *conn)
         .await
@@ -66,7 +66,11 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection) -> Result<(), StoreErro
         .execute(conn)
         .await
         .map_err(failed("write to the file"))?;
-    Ok(())
+    let count = |version| u32::try_from(version).unwrap_or_default();
+    Ok(Migrated {
+        from: count(newest),
+        to: count(known),
+    })
 }
 
 /// A file of another application may well have a table of one of our names: it stays as it is.

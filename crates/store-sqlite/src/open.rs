@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path, time::Duration};
 
-use annals_core::{StoreError, StoreErrorKind};
+use annals_core::{Migrated, StoreError, StoreErrorKind};
 use sqlx::{
     ConnectOptions as _, Connection as _, Row, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -24,6 +24,7 @@ pub(crate) struct Opened {
     pub(crate) connector: Connector,
     pub(crate) conn: SqliteConnection,
     pub(crate) readers: SqlitePool,
+    pub(crate) migrated: Migrated,
 }
 
 impl fmt::Debug for Opened {
@@ -40,7 +41,7 @@ pub(crate) async fn open(file: &Path, options: &SqliteOptions) -> Result<Opened,
         options: connect_options(file, options),
         busy_timeout: options.busy_timeout,
     };
-    let conn = prepared(&connector)
+    let (conn, migrated) = prepared(&connector)
         .await
         .map_err(|error| with_advice(error, file, &doing))?;
     let reading = connector
@@ -64,6 +65,7 @@ pub(crate) async fn open(file: &Path, options: &SqliteOptions) -> Result<Opened,
         connector,
         conn,
         readers,
+        migrated,
     })
 }
 
@@ -137,7 +139,7 @@ fn look_at(file: &Path, options: &SqliteOptions, doing: &str) -> Result<(), Stor
 }
 
 /// A connection to a file that is known to be a store of today's schema.
-async fn prepared(connector: &Connector) -> Result<SqliteConnection, StoreError> {
+async fn prepared(connector: &Connector) -> Result<(SqliteConnection, Migrated), StoreError> {
     let mut conn = patiently(connector.busy_timeout, || async {
         // Several processes that open a new file at once get in each other's way here.
         connector
@@ -153,15 +155,18 @@ async fn prepared(connector: &Connector) -> Result<SqliteConnection, StoreError>
     begin(&mut conn, connector.busy_timeout)
         .await
         .map_err(failed("begin a transaction"))?;
-    if let Err(error) = migrate::migrate(&mut conn).await {
-        // Closing the connection undoes what the migrations have done so far.
-        conn.close_hard().await.map_err(failed("close the file"))?;
-        return Err(error);
-    }
+    let migrated = match migrate::migrate(&mut conn).await {
+        Ok(migrated) => migrated,
+        Err(error) => {
+            // Closing the connection undoes what the migrations have done so far.
+            conn.close_hard().await.map_err(failed("close the file"))?;
+            return Err(error);
+        }
+    };
     commit(&mut conn)
         .await
         .map_err(failed("commit migrations"))?;
-    Ok(conn)
+    Ok((conn, migrated))
 }
 
 async fn check_release(conn: &mut SqliteConnection) -> Result<(), StoreError> {

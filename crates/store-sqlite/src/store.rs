@@ -1,9 +1,9 @@
 //! The store traits, on top of the writer and the readers.
 
 use annals_core::{
-    Append, AppendError, AppendId, Appended, EventStore, Fingerprint, LogPage, LogRead, Position,
-    RecordedAppend, Store, StoreError, StoreErrorKind, StoredEvent, StreamName, StreamRead,
-    Version,
+    Append, AppendError, AppendId, Appended, EventStore, Fingerprint, LogPage, LogRead, Migrated,
+    Position, RecordedAppend, Store, StoreError, StoreErrorKind, StoredEvent, StreamName,
+    StreamRead, Version,
 };
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -122,5 +122,9 @@ impl Store for SqliteStore {
 
     fn kind(&self) -> &'static str {
         "SQLite"
+    }
+
+    fn migrated(&self) -> Option<Migrated> {
+        Some(self.shared.migrated)
     }
 }

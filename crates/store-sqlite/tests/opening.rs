@@ -9,7 +9,7 @@
 
 use std::{error::Error, path::Path, time::Duration};
 
-use annals_core::{EventStore, Position, StoreError, StoreErrorKind};
+use annals_core::{EventStore, Migrated, Position, Store, StoreError, StoreErrorKind};
 use annals_sqlite::{SqliteOptions, SqliteStore};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
@@ -155,6 +155,31 @@ async fn a_newer_schema_is_refused_and_left_alone() {
         message.contains("a newer release wrote it, so run that one"),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn an_older_file_is_brought_up_to_date_and_says_from_where() {
+    let directory = directory();
+    let file = directory.path().join("store.db");
+    std::fs::write(&file, "").unwrap();
+    let mut conn = plain(&file).await;
+    for statement in [
+        include_str!("../sql/create_migrations.sql"),
+        include_str!("../migrations/0001_log.sql"),
+        "INSERT INTO annals_migrations VALUES (1, '0001_log', '2026-01-01T00:00:00Z')",
+    ] {
+        sqlx::raw_sql(statement).execute(&mut conn).await.unwrap();
+    }
+    conn.close().await.unwrap();
+    let store = open(&file).await.unwrap();
+    let Migrated { from, to } = store.migrated().unwrap();
+    assert_eq!(from, 1);
+    assert!(to > from, "today's tables are newer");
+    store.close().await;
+    let again = open(&file).await.unwrap();
+    assert_eq!(again.migrated(), Some(Migrated { from: to, to }));
+    let new = open(&directory.path().join("new.db")).await.unwrap();
+    assert_eq!(new.migrated(), Some(Migrated { from: 0, to }));
 }
 
 #[tokio::test]
