@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod accounts;
+mod failing_statements;
+mod owners;
 mod read_models;
 mod sql_live;
 mod sql_rebuild;
