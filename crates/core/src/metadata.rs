@@ -62,12 +62,8 @@ struct FreeForm<'a> {
     actor: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     trace: Option<Cow<'a, TraceContext>>,
-    #[serde(default, skip_serializing_if = "is_empty")]
-    extra: Cow<'a, BTreeMap<String, String>>,
-}
-
-fn is_empty(extra: &Cow<'_, BTreeMap<String, String>>) -> bool {
-    extra.is_empty()
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extra: Option<Cow<'a, BTreeMap<String, String>>>,
 }
 
 impl Metadata {
@@ -82,7 +78,7 @@ impl Metadata {
         let kept = FreeForm {
             actor: self.actor.as_deref().map(Cow::Borrowed),
             trace: self.trace.as_ref().map(Cow::Borrowed),
-            extra: Cow::Borrowed(&self.extra),
+            extra: (!self.extra.is_empty()).then_some(Cow::Borrowed(&self.extra)),
         };
         serde_json::to_string(&kept).map(Some)
     }
@@ -105,7 +101,7 @@ impl Metadata {
             causation_id,
             actor: kept.actor.map(Cow::into_owned),
             trace: kept.trace.map(Cow::into_owned),
-            extra: kept.extra.into_owned(),
+            extra: kept.extra.map(Cow::into_owned).unwrap_or_default(),
         })
     }
 }

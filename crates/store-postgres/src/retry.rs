@@ -6,10 +6,14 @@ use std::{
 };
 
 use annals_core::{CommitError, FoldError, RebuildError, StoreError, StoreErrorKind};
+use tokio::time::Instant;
 
 /// How often something is tried, the first time included.
 const ATTEMPTS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// Nothing is tried again after this long: what took its time, such as waiting for a lock, is not
+/// worth as much again.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// An error in which a failure of the store can be recognised.
 pub(crate) trait Failure: From<StoreError> + Send + 'static {
@@ -39,9 +43,19 @@ macro_rules! failure {
 failure!(CommitError, FoldError, RebuildError);
 
 /// Counts attempts, and waits between them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Attempts {
+    begun: Instant,
     failed: u32,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            failed: 0,
+        }
+    }
 }
 
 impl Attempts {
@@ -52,7 +66,7 @@ impl Attempts {
             StoreErrorKind::Busy | StoreErrorKind::Unavailable
         );
         self.failed += 1;
-        if !fleeting || self.failed >= ATTEMPTS {
+        if !fleeting || self.failed >= ATTEMPTS || self.begun.elapsed() >= LONGEST {
             return false;
         }
         tracing::debug!(%error, attempt = self.failed, "a transient failure; trying again");
@@ -91,6 +105,9 @@ mod tests {
             tried += 1;
         }
         assert_eq!(tried, ATTEMPTS);
+        let mut late = Attempts::default();
+        tokio::time::advance(LONGEST).await;
+        assert!(!late.go_on_after(&busy).await);
         let invalid = StoreError::new(StoreErrorKind::Invalid, "try");
         assert!(!Attempts::default().go_on_after(&invalid).await);
     }
