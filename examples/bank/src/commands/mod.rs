@@ -1,6 +1,7 @@
 //! The bank at the command line.
 
 pub mod checks;
+mod deadline;
 mod demo;
 mod error;
 mod import;
@@ -26,12 +27,14 @@ Examples:
   bank projection rebuild user_balance --verify
   bank stream show account-alice               what happened to an account
   bank stream tail --follow --type account.withdrawn
+  bank saga list --state stuck                 does a transfer need an operator?
+  bank saga show rent-2026-03                  what happened to a transfer, and when
   bank store verify                            is the log sound, and no money lost?
 
 Every command works while a server runs on the same store. Exit codes: 0 done, 1 failed,
 2 wrong usage, 130 interrupted. Set RUST_LOG=info (or debug) to see what goes on inside.";
 
-/// A bank on Annals: accounts, deposits, withdrawals and balances.
+/// A bank on Annals: accounts, deposits, withdrawals, transfers and balances.
 ///
 /// All that happens is appended to a log of events; the table `user_balance` is folded from it
 /// and can be rebuilt at any time.
@@ -53,7 +56,7 @@ enum Command {
     /// directory unless --store names another place. Run again, it adds more accounts to the
     /// same file. It is for people: --json changes nothing.
     Demo(demo::DemoArgs),
-    /// Serve the HTTP API, and keep the read models up to date.
+    /// Serve the HTTP API, keep the read models up to date, and carry transfers out.
     Serve(serve::ServeArgs),
     /// Run the commands of a transaction file.
     Import(import::ImportArgs),

@@ -1,4 +1,4 @@
-//! `bank serve`: the HTTP API, and the read models behind it.
+//! `bank serve`: the HTTP API, and the read models and transfers behind it.
 
 use std::net::SocketAddr;
 
@@ -6,14 +6,16 @@ use annals::cli::{Output, stop_requested};
 use clap::Args;
 use tokio::net::TcpListener;
 
-use super::{error::BankError, wiring};
-use crate::http;
+use super::{deadline::TransferDeadline, error::BankError, wiring};
+use crate::http::{self, Limits};
 
 #[derive(Args, Clone, Debug)]
 pub(super) struct ServeArgs {
     /// Where to listen; port 0 takes any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
+    #[command(flatten)]
+    deadline: TransferDeadline,
 }
 
 fn address(text: &str) -> Result<SocketAddr, &'static str> {
@@ -37,7 +39,11 @@ pub(super) async fn run(args: ServeArgs, url: &str) -> Result<(), BankError> {
         stop_requested().await;
         tracing::info!("stopping: finishing the requests under way");
     };
-    let served = http::serve(app.clone(), listener, shutdown).await;
+    let limits = Limits {
+        transferred_within: args.deadline.within(),
+        ..Limits::default()
+    };
+    let served = http::serve_within(app.clone(), listener, shutdown, limits).await;
     app.shutdown().await;
     served.map_err(BankError::Serve)
 }

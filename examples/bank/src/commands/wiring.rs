@@ -3,7 +3,7 @@
 use annals::{Annals, Builder, OpenError};
 
 use super::error::BankError;
-use crate::domain::{Account, UserBalance};
+use crate::domain::{Account, Transfer, UserBalance};
 
 /// An account is snapshotted after so many events, so that old ones load as fast as new ones.
 const SNAPSHOT_EVERY: u64 = 1_000;
@@ -17,5 +17,6 @@ pub(super) async fn bank(url: &str) -> Result<Builder, BankError> {
     })?;
     Ok(builder
         .projection::<UserBalance>()
+        .saga::<Transfer>()
         .snapshots::<Account>(SNAPSHOT_EVERY, 1))
 }

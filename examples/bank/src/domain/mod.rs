@@ -9,5 +9,5 @@ pub mod user_balance;
 pub use account::{Account, AccountCommand, AccountError, AccountEvent, Status};
 pub use ids::{AccountId, Currency, TransferId, UserId};
 pub use money::{Amount, Money, MoneyError};
-pub use transfer::Transfer;
+pub use transfer::{Transfer, TransferStatus};
 pub use user_balance::UserBalance;

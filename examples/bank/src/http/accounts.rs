@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{
     Api,
     extract::{Body, IdPath, Numbers, Post, required},
-    idempotency::new_account_id,
+    idempotency::new_id,
     problem::{Kind, Problem},
 };
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Up to where the log holds what a request brought about: what to pass as `at_least`.
-const LOG_POSITION: HeaderName = HeaderName::from_static("log-position");
+pub(super) const LOG_POSITION: HeaderName = HeaderName::from_static("log-position");
 /// How many events a page has unless the client says otherwise.
 const PAGE: u64 = 100;
 /// How many it has at most.
@@ -109,7 +109,7 @@ pub(super) async fn open(
     } = post;
     let opening = Opening {
         owner: required(body.owner, "owner")?,
-        id: new_account_id(body.id, once.as_ref())?,
+        id: new_id(body.id, "account", once.as_ref())?,
         currency: body.currency.unwrap_or_default(),
         command_id: once.as_ref().map(|once| once.id),
         fingerprint: once.map(|once| once.fingerprint).unwrap_or_default(),
@@ -301,12 +301,12 @@ fn etag(version: Version) -> HeaderValue {
 }
 
 /// A header's value from visible ASCII.
-fn header_text(text: &str) -> HeaderValue {
+pub(super) fn header_text(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// A text as a segment of a path: all but the unreserved characters of RFC 3986 encoded.
-fn percent_encoded(text: &str) -> String {
+pub(super) fn percent_encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

@@ -1,6 +1,6 @@
 //! `Idempotency-Key`: the same request again is answered as the first time, and changes nothing.
 
-use annals::CommandId;
+use annals::{CommandId, Id};
 use axum::http::{HeaderMap, Method, Uri};
 use uuid::Uuid;
 
@@ -8,7 +8,6 @@ use super::{
     extract::single_header,
     problem::{Kind, Problem},
 };
-use crate::domain::AccountId;
 
 /// The longest key.
 const MAX_KEY_BYTES: usize = 255;
@@ -50,22 +49,23 @@ impl Once {
         }))
     }
 
-    /// The id of an account that the client leaves to the server. It comes from the key, so that
-    /// the same request again meets the same account.
-    pub(super) fn account_id(&self) -> Uuid {
-        Uuid::new_v5(&self.id.uuid(), b"account")
+    /// The id of something new that the client leaves to the server. It comes from the key, so
+    /// that the same request again meets the same thing.
+    fn id_of_new(&self, what: &str) -> Uuid {
+        Uuid::new_v5(&self.id.uuid(), what.as_bytes())
     }
 }
 
-/// The id of a new account, from the client or made up.
-pub(super) fn new_account_id(
-    given: Option<AccountId>,
+/// The id of something new, such as an `account`, from the client or made up.
+pub(super) fn new_id<I: Id>(
+    given: Option<I>,
+    what: &str,
     once: Option<&Once>,
-) -> Result<AccountId, Problem> {
-    let made_up = || once.map_or_else(Uuid::new_v4, Once::account_id).to_string();
+) -> Result<I, Problem> {
+    let made_up = || once.map_or_else(Uuid::new_v4, |once| once.id_of_new(what));
     match given {
         Some(id) => Ok(id),
-        None => made_up().parse().map_err(|error| Problem::internal(&error)),
+        None => I::from_text(&made_up().to_string()).map_err(|error| Problem::internal(&error)),
     }
 }
 

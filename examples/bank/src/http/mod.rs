@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `accounts` | the endpoints under `/accounts` |
+//! | `transfers` | the endpoints under `/transfers` |
 //! | `users` | the endpoints under `/users` |
 //! | `health` | `/healthz` and `/readyz` |
 //! | `extract` | what requests say, or the problem with them |
@@ -17,6 +18,7 @@ mod health;
 mod idempotency;
 mod problem;
 mod trace;
+mod transfers;
 mod users;
 
 use std::{io, panic::AssertUnwindSafe, time::Duration};
@@ -36,6 +38,7 @@ use futures_util::FutureExt;
 use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tracing::Instrument;
 
+use crate::transferring::TRANSFERRED_WITHIN;
 pub use problem::{Kind, Problem};
 
 /// The API's description.
@@ -52,6 +55,8 @@ pub struct Limits {
     pub caught_up_within: Duration,
     /// How long requests under way may take to finish after a shutdown has begun.
     pub drain_within: Duration,
+    /// How long a transfer may take before the money goes back.
+    pub transferred_within: Duration,
 }
 
 impl Default for Limits {
@@ -61,6 +66,7 @@ impl Default for Limits {
             body_within: Duration::from_secs(30),
             caught_up_within: Duration::from_secs(5),
             drain_within: Duration::from_secs(10),
+            transferred_within: TRANSFERRED_WITHIN,
         }
     }
 }
@@ -178,6 +184,8 @@ fn routes() -> Vec<Route> {
         posts("/accounts/{id}/close", accounts::close),
         gets("/accounts/{id}", accounts::show),
         gets("/accounts/{id}/events", accounts::history),
+        posts("/transfers", transfers::begin),
+        gets("/transfers/{id}", transfers::show),
         gets("/users/{owner}/balance", users::balance),
         gets("/healthz", health::alive),
         gets("/readyz", health::ready),

@@ -1,8 +1,8 @@
 //! Problem details (RFC 9457): what every refusal and failure looks like.
 
 use annals::{
-    AppendError, CaughtUpError, ExecuteError, LoadError, ReadError, StoreError, StoreErrorKind,
-    Version,
+    AppendError, CaughtUpError, ExecuteError, LoadError, ReadError, SagaError, StartSagaError,
+    StoreError, StoreErrorKind, Version,
 };
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use crate::{
     domain::{AccountError, Money, MoneyError},
     opening::OpeningError,
+    transferring::TransferringError,
 };
 
 macro_rules! kinds {
@@ -60,6 +61,8 @@ kinds! {
     NotFound = "not-found", NOT_FOUND, "There is nothing here";
     /// Nobody has opened the account.
     AccountNotFound = "account-not-found", NOT_FOUND, "There is no such account";
+    /// There is no transfer with this id.
+    TransferNotFound = "transfer-not-found", NOT_FOUND, "There is no such transfer";
     /// Nobody of this name has an account.
     UserNotFound = "user-not-found", NOT_FOUND, "There is no such user";
     /// The path has other methods.
@@ -68,6 +71,8 @@ kinds! {
     RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The body did not arrive in time";
     /// The account's id is taken.
     AccountExists = "account-exists", CONFLICT, "The account exists already";
+    /// The transfer's id is taken by another one.
+    TransferExists = "transfer-exists", CONFLICT, "The transfer exists already";
     /// The account is not at the version that `If-Match` asks for.
     VersionMismatch = "version-mismatch", PRECONDITION_FAILED, "The account has changed";
     /// The body is too large.
@@ -240,20 +245,10 @@ impl From<ExecuteError<AccountError>> for Problem {
                 let detail = format!("the account is at version {actual}; read it again first");
                 Self::new(Kind::VersionMismatch, detail).with("version", actual.get())
             }
-            ExecuteError::CommandIdReused { .. } => Self::new(
-                Kind::KeyReused,
-                "this Idempotency-Key belongs to another request; give each request its own",
-            ),
+            ExecuteError::CommandIdReused { .. } => key_reused(),
             ExecuteError::InvalidId(error) => Self::field("id", error.to_string()),
-            ExecuteError::Conflict { .. }
-            | ExecuteError::Append(AppendError::ConditionFailed { .. }) => busy(),
-            ExecuteError::Append(AppendError::Unknown(error)) => {
-                log(&error);
-                let detail = "it is not known whether the request was carried out; repeat it \
-                              with the same Idempotency-Key to find out";
-                Self::new(Kind::Unavailable, detail).retry()
-            }
-            ExecuteError::Append(AppendError::Store(error)) => error.into(),
+            ExecuteError::Conflict { .. } => busy(),
+            ExecuteError::Append(error) => error.into(),
             ExecuteError::Load(error) => error.into(),
             error => Self::internal(&error),
         }
@@ -276,6 +271,60 @@ impl From<OpeningError> for Problem {
             OpeningError::CaughtUp(error) => error.into(),
             OpeningError::Read(error) => error.into(),
             OpeningError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TransferringError> for Problem {
+    fn from(error: TransferringError) -> Self {
+        match error {
+            TransferringError::ToItself => Self::field("to", error.to_string()),
+            TransferringError::Refused(refusal) => refusal.into(),
+            TransferringError::Load(error) => error.into(),
+            TransferringError::Read(error) => error.into(),
+            TransferringError::Start(error) => error.into(),
+        }
+    }
+}
+
+impl From<StartSagaError> for Problem {
+    fn from(error: StartSagaError) -> Self {
+        match error {
+            StartSagaError::IdReused { .. } => {
+                let detail = "there is a transfer with this id between other accounts or of \
+                              another amount";
+                Self::new(Kind::TransferExists, detail)
+            }
+            StartSagaError::CommandIdReused { .. } => key_reused(),
+            StartSagaError::Saga(error) => error.into(),
+            StartSagaError::Append(error) => error.into(),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<SagaError> for Problem {
+    fn from(error: SagaError) -> Self {
+        match error {
+            SagaError::Name(error) => Self::field("id", error.to_string()),
+            SagaError::Store(error) => error.into(),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<AppendError> for Problem {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Conflict { .. } | AppendError::ConditionFailed { .. } => busy(),
+            AppendError::Unknown(error) => {
+                log(&error);
+                let detail = "it is not known whether the request was carried out; repeat it \
+                              with the same Idempotency-Key to find out";
+                Self::new(Kind::Unavailable, detail).retry()
+            }
+            AppendError::Store(error) => error.into(),
+            error => Self::internal(&error),
         }
     }
 }
@@ -337,6 +386,11 @@ impl From<StoreError> for Problem {
         };
         Self::new(Kind::Unavailable, detail).retry()
     }
+}
+
+fn key_reused() -> Problem {
+    let detail = "this Idempotency-Key belongs to another request; give each request its own";
+    Problem::new(Kind::KeyReused, detail)
 }
 
 fn busy() -> Problem {

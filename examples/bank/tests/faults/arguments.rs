@@ -65,7 +65,10 @@ fn names_of_nothing_are_answered_with_what_there_is() {
     ] {
         for doing in ["rebuild", "pause", "resume", "retry"] {
             let message = bank.fails(&["projection", doing, "--", name], 1);
-            assert!(message.contains("there are: user_balance"), "{message}");
+            assert!(
+                message.contains("there are: ") && message.contains("user_balance"),
+                "{message}"
+            );
         }
     }
     for stream in [

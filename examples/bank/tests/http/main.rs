@@ -11,4 +11,5 @@ mod idempotency;
 mod operations;
 mod server;
 mod stalled;
+mod transfers;
 mod users;

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use annals::{Annals, App, Position};
 use bank::{
-    domain::UserBalance,
+    domain::{Transfer, UserBalance},
     http::{Limits, serve_within},
 };
 use serde_json::{Value, json};
@@ -48,7 +48,8 @@ impl Bank {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("bank.db").display());
         let builder = Annals::open(&url).await.unwrap();
-        let app = builder.projection::<UserBalance>().start().await.unwrap();
+        let builder = builder.projection::<UserBalance>().saga::<Transfer>();
+        let app = builder.start().await.unwrap();
         Self::serve(directory, app, limits).await
     }
 

@@ -5,22 +5,34 @@
 //! then apply what the first one rejected. So a rejection is remembered, too: as an append of no
 //! events under the row's command id, with a fingerprint that stands for the reason.
 
+use std::time::Duration;
+
 use annals::{
     App, Append, AppendError, Category, CommandId, Event, Execute, ExecuteError, Expected,
-    Fingerprint, InvalidName, StoreError, StreamName,
+    InvalidId, InvalidName, LoadError, SagaError, StoreError, StreamName, WaitError,
+    saga::SagaStatus,
 };
 use chrono::Utc;
-use serde::Serialize;
-use uuid::Uuid;
 
 use super::{
     owners::Owners,
+    reason::Reason,
     row::{Order, Row},
 };
 use crate::{
-    domain::{Account, AccountCommand, AccountError, AccountEvent, Currency, UserId},
+    domain::{
+        Account, AccountCommand, AccountError, AccountEvent, AccountId, Amount, Currency, Transfer,
+        TransferId, UserId,
+    },
     opening::{Opening, OpeningError},
+    transferring::{Transferring, TransferringError},
 };
+
+/// In whose name rows are carried out.
+const ACTOR: &str = "import";
+/// How long a transfer's end may take after its deadline, such as when a server that ran it was
+/// killed and its lease has to pass first.
+const ENDED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What became of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,21 +41,6 @@ pub(super) enum Outcome {
     /// An earlier import has applied it.
     AppliedBefore,
     Rejected(Reason),
-}
-
-/// Why the bank rejects a row, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Reason {
-    AlreadyOpen,
-    NotFound,
-    Closed,
-    InsufficientFunds,
-    NotEmpty,
-    Frozen,
-    BalanceOverflow,
-    OtherCurrency,
-    TransfersNotSupported,
 }
 
 /// Why a row was neither carried out nor rejected.
@@ -61,6 +58,26 @@ pub enum RowError {
     /// The account's stream can't be named.
     #[error(transparent)]
     Name(#[from] InvalidName),
+    /// The transfer can't be named.
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+    /// A transfer was not begun.
+    #[error("failed to begin a transfer")]
+    Transferring(#[from] TransferringError),
+    /// A transfer's end was not seen.
+    #[error("failed to see the end of a transfer")]
+    Wait(#[from] WaitError),
+    /// A transfer can't go on without an operator.
+    #[error("transfer `{id}` is stuck ({reason}); see `bank saga show {id}`")]
+    Stuck {
+        /// Which one.
+        id: TransferId,
+        /// Why.
+        reason: String,
+    },
+    /// An account can't be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,60 +92,11 @@ impl RowError {
             Self::Execute(error) => error.store_error(),
             Self::Remember(AppendError::Store(error) | AppendError::Unknown(error))
             | Self::Store(error) => Some(error),
-            Self::Remember(_) | Self::Name(_) => None,
+            Self::Transferring(error) => error.store_error(),
+            Self::Wait(WaitError::Saga(SagaError::Store(error)))
+            | Self::Load(LoadError::Store(error)) => Some(error),
+            _ => None,
         }
-    }
-}
-
-impl Reason {
-    /// The reasons that are remembered.
-    const REMEMBERED: [Self; 8] = [
-        Self::AlreadyOpen,
-        Self::NotFound,
-        Self::Closed,
-        Self::InsufficientFunds,
-        Self::NotEmpty,
-        Self::Frozen,
-        Self::BalanceOverflow,
-        Self::OtherCurrency,
-    ];
-
-    fn of(error: &AccountError) -> Self {
-        match error {
-            AccountError::AlreadyOpen => Self::AlreadyOpen,
-            AccountError::NotFound => Self::NotFound,
-            AccountError::Closed => Self::Closed,
-            AccountError::InsufficientFunds { .. } => Self::InsufficientFunds,
-            AccountError::NotEmpty { .. } => Self::NotEmpty,
-            AccountError::Frozen => Self::Frozen,
-            AccountError::OtherCurrency { .. } => Self::OtherCurrency,
-            AccountError::Money(_) => Self::BalanceOverflow,
-        }
-    }
-
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::AlreadyOpen => "already_open",
-            Self::NotFound => "not_found",
-            Self::Closed => "closed",
-            Self::InsufficientFunds => "insufficient_funds",
-            Self::NotEmpty => "not_empty",
-            Self::Frozen => "frozen",
-            Self::BalanceOverflow => "balance_overflow",
-            Self::OtherCurrency => "other_currency",
-            Self::TransfersNotSupported => "transfers_not_supported",
-        }
-    }
-
-    /// What stands in the store for a rejection for this reason.
-    fn fingerprint(self) -> Fingerprint {
-        let rejected = Uuid::new_v5(&Uuid::NAMESPACE_OID, b"bank import rejected");
-        Uuid::new_v5(&rejected, self.word().as_bytes()).into_bytes()
-    }
-
-    fn remembered_as(fingerprint: Fingerprint) -> Option<Self> {
-        let mut reasons = Self::REMEMBERED.into_iter();
-        reasons.find(|reason| reason.fingerprint() == fingerprint)
     }
 }
 
@@ -136,6 +104,7 @@ impl Reason {
 pub(super) struct Applier {
     app: App,
     owners: Owners,
+    transferred_within: Duration,
     /// Whether an earlier import may have dealt with the next row.
     ///
     /// It has dealt with the rows in the same order, so after the first row that it has not seen
@@ -146,10 +115,11 @@ pub(super) struct Applier {
 
 impl Applier {
     /// The `owners` are shared by all who carry out rows of the same file.
-    pub(super) fn new(app: App, owners: Owners) -> Self {
+    pub(super) fn new(app: App, owners: Owners, transferred_within: Duration) -> Self {
         Self {
             app,
             owners,
+            transferred_within,
             maybe_repeated: true,
         }
     }
@@ -157,7 +127,7 @@ impl Applier {
     pub(super) async fn apply(&mut self, row: &Row) -> Result<Outcome, RowError> {
         let command = match &row.order {
             Order::Account(command) => command.clone(),
-            Order::Transfer { .. } => return Ok(Outcome::Rejected(Reason::TransfersNotSupported)),
+            Order::Transfer { to, amount } => return self.transfer(row, to, *amount).await,
         };
         if self.maybe_repeated {
             // Cheaper than repeating the command, which loads the account as of then.
@@ -178,6 +148,65 @@ impl Applier {
                 before.ok_or(error)
             }
             Err(Refusal::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Carries a transfer out to its end.
+    async fn transfer(
+        &self,
+        row: &Row,
+        to: &AccountId,
+        amount: Amount,
+    ) -> Result<Outcome, RowError> {
+        // Its saga does not know of a rejection that was remembered.
+        if let Some(outcome) = outcome_before(&self.app, row.command_id).await? {
+            return Ok(outcome);
+        }
+        let id = row.command_id.uuid().to_string().parse()?;
+        let transferring = Transferring {
+            id,
+            from: row.account.clone(),
+            to: to.clone(),
+            amount,
+            within: self.transferred_within,
+            command_id: None,
+            fingerprint: Vec::new(),
+        };
+        let begun = transferring.begin_with(&self.app, |starting| {
+            let starting = starting.actor(ACTOR);
+            starting.extra("booked_at", row.booked_at.clone())
+        });
+        let reason = match begun.await {
+            Ok(begun) => return self.ended(&transferring, begun.repeated).await,
+            Err(TransferringError::ToItself) => Reason::ToItself,
+            Err(TransferringError::Refused(refusal)) => Reason::of(&refusal),
+            Err(error) => return Err(error.into()),
+        };
+        remember(&self.app, row, reason).await?;
+        Ok(Outcome::Rejected(reason))
+    }
+
+    /// Waits until a transfer has ended, however long a server that died may keep others from it.
+    async fn ended(&self, transfer: &Transferring, repeated: bool) -> Result<Outcome, RowError> {
+        let within = transfer.within.saturating_add(ENDED_WITHIN);
+        let saga = self
+            .app
+            .saga_ended::<Transfer>(&transfer.id, within)
+            .await?;
+        let reason = saga.reason().unwrap_or_default();
+        match saga.status() {
+            SagaStatus::Completed if repeated => Ok(Outcome::AppliedBefore),
+            SagaStatus::Completed => Ok(Outcome::Applied),
+            SagaStatus::Stuck => Err(RowError::Stuck {
+                id: transfer.id.clone(),
+                reason: reason.to_owned(),
+            }),
+            _ => {
+                let asked = saga.process().saga().ok_or(WaitError::NotFound)?;
+                let counterparty = self.app.load::<Account>(&transfer.to).await?;
+                let held = counterparty.state.currency;
+                Ok(Outcome::Rejected(Reason::of_transfer(reason, asked, held)))
+            }
         }
     }
 
@@ -232,7 +261,7 @@ fn refusal(error: ExecuteError<AccountError>) -> Refusal {
 /// Says with the events where they come from.
 fn signed<'a>(command: Execute<'a, Account>, row: &Row) -> Execute<'a, Account> {
     command
-        .actor("import")
+        .actor(ACTOR)
         .extra("booked_at", row.booked_at.clone())
 }
 
@@ -254,17 +283,4 @@ async fn remember(app: &App, row: &Row, reason: Reason) -> Result<(), RowError> 
         .append(nothing.once(row.command_id.into(), reason.fingerprint()))
         .await?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_remembered_reason_is_recognised() {
-        for reason in Reason::REMEMBERED {
-            assert_eq!(Reason::remembered_as(reason.fingerprint()), Some(reason));
-        }
-        assert_eq!(Reason::remembered_as(Fingerprint::default()), None);
-    }
 }

@@ -1,6 +1,9 @@
 //! Accounts side by side, each in the order of the file.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::Duration,
+};
 
 use annals::App;
 use tokio::{
@@ -44,14 +47,14 @@ enum Work {
 pub(super) struct LaneEnded;
 
 impl Lanes {
-    pub(super) fn open(app: &App) -> Self {
+    pub(super) fn open(app: &App, transferred_within: Duration) -> Self {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..LANES).map(|_| mpsc::channel(WAITING)).unzip();
         let owners = Owners::new();
         let tasks = receivers.into_iter();
         let tasks = tasks
             .map(|work| {
-                let applier = Applier::new(app.clone(), owners.clone());
+                let applier = Applier::new(app.clone(), owners.clone(), transferred_within);
                 tokio::spawn(run(applier, work))
             })
             .collect();

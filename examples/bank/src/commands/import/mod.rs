@@ -7,6 +7,7 @@
 //! | `row` | a line as a command |
 //! | `chain` | the command ids that make a repeated import harmless |
 //! | `apply` | carrying a row out, and remembering what was rejected |
+//! | `reason` | why the bank rejects a row |
 //! | `tally` | what came of it all |
 //! | `owners` | openings of one user's accounts, one at a time |
 //! | `lanes` | accounts side by side, each in the order of the file |
@@ -19,6 +20,7 @@ mod lanes;
 mod lines;
 mod meeting;
 mod owners;
+mod reason;
 mod row;
 mod tally;
 
@@ -39,7 +41,7 @@ use tokio::sync::watch;
 pub use apply::RowError;
 pub use row::Malformed;
 
-use super::{error::BankError, wiring};
+use super::{deadline::TransferDeadline, error::BankError, wiring};
 use crate::domain::UserBalance;
 use lanes::Lanes;
 use row::Rows;
@@ -64,7 +66,7 @@ the order of time:
 Columns that a type does not use are empty. A malformed row stops the import before it is run;
 fix it and import the file again: a row is recognised by its place and by all that stands before
 it, so what was applied is not applied twice, and new rows may follow at the end. Commands that
-the bank rejects are counted by reason. Transfers are not supported yet and count as rejected.";
+the bank rejects are counted by reason, and so are transfers that came to nothing.";
 
 /// Which file to import.
 #[derive(Args, Clone, Debug)]
@@ -72,12 +74,14 @@ the bank rejects are counted by reason. Transfers are not supported yet and coun
 pub(super) struct ImportArgs {
     /// The transaction file
     file: PathBuf,
+    #[command(flatten)]
+    deadline: TransferDeadline,
 }
 
 pub(super) async fn run(args: ImportArgs, url: &str, json: bool) -> Result<(), BankError> {
     let rows = open(&args.file)?;
     let app = wiring::bank(url).await?.start().await?;
-    let imported = import(&app, rows, &args.file, Output::new(json)).await;
+    let imported = import(&app, rows, &args, Output::new(json)).await;
     app.shutdown().await;
     imported
 }
@@ -95,11 +99,11 @@ fn open(path: &Path) -> Result<Rows<BufReader<File>>, BankError> {
 async fn import(
     app: &App,
     mut rows: Rows<BufReader<File>>,
-    path: &Path,
+    args: &ImportArgs,
     output: Output,
 ) -> Result<(), BankError> {
     let mut meter = Meter::new("importing", "rows");
-    let (tally, ended) = run_rows(app, &mut rows, &mut meter).await;
+    let (tally, ended) = run_rows(app, &mut rows, args.deadline, &mut meter).await;
     // What was imported should be seen, also when a later row was malformed.
     let ended = match ended {
         Err(error @ BankError::ImportInterrupted { .. }) => Err(error),
@@ -112,17 +116,18 @@ async fn import(
     let took = meter.elapsed();
     drop(meter);
     let summary = tally.summary(rows.count(), took);
-    output.answer(&summary, || summary.text(path))?;
+    output.answer(&summary, || summary.text(&args.file))?;
     ended
 }
 
 async fn run_rows(
     app: &App,
     rows: &mut Rows<BufReader<File>>,
+    deadline: TransferDeadline,
     meter: &mut Meter,
 ) -> (Tally, Result<(), BankError>) {
     let stop = stop_flag();
-    let lanes = Lanes::open(app);
+    let lanes = Lanes::open(app, deadline.within());
     let read = loop {
         if *stop.borrow() {
             let line = rows.line();

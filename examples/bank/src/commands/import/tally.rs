@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use annals::cli::{count, duration, per_second, things};
 use serde::Serialize;
 
-use super::apply::{Outcome, Reason};
+use super::{apply::Outcome, reason::Reason};
 
 /// How many rows came to what.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

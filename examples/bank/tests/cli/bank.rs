@@ -1,0 +1,86 @@
+//! The binary, in a directory of its own.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A directory of its own, to run the bank in.
+pub(crate) struct Bank {
+    directory: TempDir,
+}
+
+impl Bank {
+    pub(crate) fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_bank"))
+            .args(args)
+            .current_dir(self.path())
+            .env_remove("ANNALS_STORE")
+            .env_remove("RUST_LOG")
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a command that succeeds, and answers its standard output.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(args)).unwrap()
+    }
+
+    /// How a projection stands.
+    pub(crate) fn projection(&self, name: &str) -> Value {
+        let list = self.json(&["projection", "list", "--json"]);
+        let mut list = list.as_array().unwrap().iter();
+        list.find(|row| row["name"] == name).unwrap().clone()
+    }
+
+    /// Runs a command that fails, and answers its standard error.
+    pub(crate) fn fails(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        stderr(&output)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn file(&self, name: &str, rows: &[&str]) {
+        let header = "time,type,account,owner,counterparty,amount";
+        let text = format!("{header}\n{}\n", rows.join("\n"));
+        fs::write(self.path().join(name), text).unwrap();
+    }
+}
+
+pub(crate) fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+pub(crate) const ROWS: [&str; 6] = [
+    "2026-03-01T09:00:00Z,open,a,alice,,",
+    "2026-03-01T09:01:00Z,deposit,a,,,1000",
+    "2026-03-01T09:02:00Z,withdraw,a,,,5000",
+    "2026-03-01T09:03:00Z,deposit,a,,,9000",
+    "2026-03-01T09:04:00Z,open,b,bob,,",
+    "2026-03-01T09:06:00Z,close,b,,,",
+];

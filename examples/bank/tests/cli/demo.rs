@@ -1,0 +1,62 @@
+//! `bank demo`.
+
+use std::process::Command;
+
+use crate::bank::{Bank, ROWS, stderr};
+
+#[test]
+fn help_of_the_demo_names_its_own_store() {
+    let help = Bank::new().ok(&["demo", "--help"]);
+    assert!(help.contains("`demo-bank.db`"), "{help}");
+    assert!(help.contains("sqlite://demo-bank.db"), "{help}");
+}
+
+#[test]
+fn the_demo_tells_its_story_twice_and_leaves_other_stores_alone() {
+    let bank = Bank::new();
+    let small = ["demo", "--transactions", "300", "--accounts", "20"];
+    let story = bank.ok(&small);
+    for said in [
+        "An overdraft is rejected",
+        "ok     money is conserved",
+        "0 rows differ",
+        "sqlite3",
+    ] {
+        assert!(story.contains(said), "{said} is missing:\n{story}");
+    }
+    assert!(bank.ok(&small).contains("holds an earlier demo"));
+
+    bank.file("march.csv", &ROWS);
+    bank.ok(&["import", "march.csv"]);
+    let error = bank.fails(&[&small[..], &["--store", "sqlite://bank.db"]].concat());
+    assert!(error.contains("holds other data already"), "{error}");
+}
+
+#[test]
+fn what_the_demo_says_to_try_next_can_be_pasted() {
+    let bank = Bank::new();
+    let store = "sqlite://my demo's.db";
+    let small = ["demo", "--transactions", "10", "--accounts", "1"];
+    let story = bank.ok(&[&small[..], &["--store", store]].concat());
+    let (_, next) = story.split_once("What to try next:\n").unwrap();
+    let tried = next
+        .lines()
+        .filter(|line| line.contains("projection") || line.contains("stream show"))
+        .map(|line| {
+            let pasted = Command::new("sh")
+                .args(["-c", line])
+                .current_dir(bank.path())
+                .output()
+                .unwrap();
+            assert!(pasted.status.success(), "{line}: {}", stderr(&pasted));
+        });
+    assert_eq!(tried.count(), 3, "{next}");
+}
+
+#[test]
+fn a_demo_in_memory_proposes_nothing_that_is_gone() {
+    let small = ["demo", "--transactions", "10", "--accounts", "1"];
+    let story = Bank::new().ok(&[&small[..], &["--store", "memory:"]].concat());
+    assert!(story.contains("`memory:` is gone"), "{story}");
+    assert!(!story.contains("sqlite3"), "{story}");
+}

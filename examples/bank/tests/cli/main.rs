@@ -1,0 +1,11 @@
+//! The bank's binary, as an operator meets it.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod bank;
+mod demo;
+mod importing;
+mod operating;
+mod sagas;
+mod transfers;
+mod usage;

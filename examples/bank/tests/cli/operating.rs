@@ -1,0 +1,108 @@
+//! Projections and streams, as an operator meets them.
+
+use serde_json::{Value, json};
+
+use crate::bank::{Bank, ROWS};
+
+#[test]
+fn the_projection_is_listed_and_rebuilt() {
+    let bank = Bank::new();
+    bank.file("march.csv", &ROWS);
+    bank.ok(&["import", "march.csv"]);
+    let balances = bank.projection("user_balance");
+    assert_eq!(
+        (&balances["status"], &balances["lag"]),
+        (&json!("running"), &json!(0))
+    );
+
+    let rebuilt = bank.ok(&["projection", "rebuild", "user_balance", "--verify"]);
+    assert!(
+        rebuilt.starts_with("rebuilt user_balance: 5 events into 2 rows in "),
+        "{rebuilt}"
+    );
+    assert!(rebuilt.trim_end().ends_with("; 0 rows differ"), "{rebuilt}");
+}
+
+#[test]
+fn an_unknown_projection_is_answered_with_the_known_ones() {
+    let bank = Bank::new();
+    bank.ok(&["store", "migrate"]);
+    for command in ["rebuild", "pause", "resume", "retry"] {
+        let error = bank.fails(&["projection", command, "balances"]);
+        let expected = "error: failed to find projection `balances`; there are: ";
+        assert!(error.starts_with(expected), "{error}");
+        assert!(error.contains("user_balance"), "{error}");
+    }
+}
+
+#[test]
+fn a_paused_projection_is_resumed_and_not_retried() {
+    let bank = Bank::new();
+    bank.ok(&["store", "migrate"]);
+    bank.ok(&["projection", "pause", "user_balance"]);
+    assert_eq!(bank.projection("user_balance")["status"], "paused");
+    let error = bank.fails(&["projection", "retry", "user_balance"]);
+    assert!(error.contains("`projection resume`"), "{error}");
+    bank.ok(&["projection", "resume", "user_balance"]);
+    assert_eq!(bank.projection("user_balance")["status"], "running");
+}
+
+#[test]
+fn streams_are_listed_page_by_page() {
+    let bank = Bank::new();
+    bank.file("march.csv", &ROWS);
+    bank.ok(&["import", "march.csv"]);
+    let mut seen = Vec::new();
+    let mut before = String::new();
+    loop {
+        let mut args = vec!["stream", "list", "--json", "--limit", "1"];
+        if !before.is_empty() {
+            args.extend(["--before", &before]);
+        }
+        let page = bank.json(&args);
+        let streams = page["streams"].as_array().unwrap();
+        seen.extend(
+            streams
+                .iter()
+                .map(|stream| stream["stream"].as_str().unwrap().to_owned()),
+        );
+        match page["before"].as_u64() {
+            Some(position) => before = position.to_string(),
+            None => break,
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, ["account-a", "account-b"]);
+}
+
+#[test]
+fn the_tail_shows_one_object_per_line_and_can_be_narrowed() {
+    let bank = Bank::new();
+    bank.file("march.csv", &ROWS);
+    bank.ok(&["import", "march.csv"]);
+    let tail = |args: &[&str]| -> Vec<Value> {
+        let text = bank.ok(&[&["stream", "tail", "--json"], args].concat());
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    assert_eq!(tail(&[]).len(), 5);
+    assert_eq!(tail(&["--from", "4"]).len(), 2);
+    let deposits = tail(&["--type", "account.deposited"]);
+    let amounts: Vec<_> = deposits
+        .iter()
+        .map(|event| &event["payload"]["amount"])
+        .collect();
+    assert_eq!(amounts, [1000, 9000]);
+}
+
+#[test]
+fn a_stream_without_events_is_an_error() {
+    let bank = Bank::new();
+    bank.ok(&["store", "migrate"]);
+    let error = bank.fails(&["stream", "show", "account-nobody"]);
+    assert!(
+        error.contains("failed to find stream `account-nobody`"),
+        "{error}"
+    );
+}
