@@ -5,4 +5,4 @@ SELECT id, fingerprint, position, versions
 FROM appends
 WHERE id > ?1
 ORDER BY id
-LIMIT ?2
+LIMIT ?2 + 0

@@ -84,7 +84,7 @@ fn candidates(filter: &mut Filter, query: &Query, stretch: Stretch, cut: Cut) {
             filter.push(")", []);
         }
         filter.push(
-            &format!(" ORDER BY t.position {} LIMIT {{}})", cut.order),
+            &format!(" ORDER BY t.position {} LIMIT {{}} + 0)", cut.order),
             [Bind::Integer(cut.limit)],
         );
     }

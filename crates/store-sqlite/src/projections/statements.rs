@@ -148,7 +148,7 @@ pub(crate) fn scan(table: &TableSpec, target: Target, after: bool) -> String {
         String::new()
     };
     format!(
-        "SELECT {} FROM {}{start} ORDER BY {keys} LIMIT ?",
+        "SELECT {} FROM {}{start} ORDER BY {keys} LIMIT ? + 0",
         list(table.columns.iter()),
         target_table(table, target),
     )
@@ -192,7 +192,7 @@ pub(crate) fn count_differing(table: &TableSpec) -> String {
 /// The first of the keys that differ; the bind is how many.
 pub(crate) fn sample_differing(table: &TableSpec) -> String {
     let keys = list(table.key_columns());
-    differing_keys(table, &keys, &format!("ORDER BY {keys} LIMIT ?"))
+    differing_keys(table, &keys, &format!("ORDER BY {keys} LIMIT ? + 0"))
 }
 
 #[cfg(test)]
@@ -239,7 +239,7 @@ mod tests {
         );
         assert_eq!(
             scan(&TABLE, Target::Live, true),
-            r#"SELECT "a", "b", "note" FROM main."order" WHERE ("a", "b") > (?, ?) ORDER BY "a", "b" LIMIT ?"#
+            r#"SELECT "a", "b", "note" FROM main."order" WHERE ("a", "b") > (?, ?) ORDER BY "a", "b" LIMIT ? + 0"#
         );
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn differences(table: &str, columns: &[String], keys: &[String]) -> S
     };
     format!(
         "SELECT key, max(live), max(rebuilt), count(*) OVER () FROM ({} UNION ALL {}) \
-         GROUP BY key ORDER BY key LIMIT ?",
+         GROUP BY key ORDER BY key LIMIT ? + 0",
         only_in(&kept, &new, &row, "NULL"),
         only_in(&new, &kept, "NULL", &row),
     )
