@@ -8,10 +8,10 @@ CREATE TABLE events (
     version        INTEGER NOT NULL,
     type           TEXT    NOT NULL,
     schema_version INTEGER NOT NULL,
-    id             BLOB    NOT NULL CHECK (length(id) = 16),
+    id             BLOB    NOT NULL,
     recorded_at    INTEGER NOT NULL,  -- microseconds since 1970-01-01 UTC
-    correlation_id BLOB    NOT NULL CHECK (length(correlation_id) = 16),
-    causation_id   BLOB    NOT NULL CHECK (length(causation_id) = 16),
+    correlation_id BLOB    NOT NULL,
+    causation_id   BLOB    NOT NULL,
     metadata       TEXT,              -- JSON: actor, trace, extra
     tags           TEXT,              -- JSON: ["key:value", ...]
     payload        BLOB    NOT NULL,
@@ -29,8 +29,8 @@ CREATE TABLE event_tags (
 
 -- What an append with an id brought about, so that repeating it answers as the first time.
 CREATE TABLE appends (
-    id          BLOB    PRIMARY KEY CHECK (length(id) = 16),
-    fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 16),
+    id          BLOB    PRIMARY KEY,
+    fingerprint BLOB    NOT NULL,
     position    INTEGER NOT NULL,
     versions    TEXT    NOT NULL      -- JSON: [version, ...], in the order of the writes
 ) STRICT, WITHOUT ROWID;
