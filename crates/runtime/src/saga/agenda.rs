@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashSet, VecDeque},
+    collections::{BTreeSet, BinaryHeap, VecDeque},
     time::Duration,
 };
 
@@ -71,8 +71,8 @@ impl Agenda {
         store: &dyn Store,
         now: DateTime<Utc>,
         limit: usize,
-    ) -> Result<HashSet<String>, StoreError> {
-        let mut due = HashSet::new();
+    ) -> Result<BTreeSet<String>, StoreError> {
+        let mut due = BTreeSet::new();
         while let Some(Reverse((at, _))) = self.soon.peek()
             && *at <= now
             && due.len() < limit
@@ -90,7 +90,7 @@ impl Agenda {
         store: &dyn Store,
         now: DateTime<Utc>,
         limit: usize,
-        due: &mut HashSet<String>,
+        due: &mut BTreeSet<String>,
     ) -> Result<(), StoreError> {
         let behind = self.table_is_behind(store).await?;
         let after = match &self.cursor {

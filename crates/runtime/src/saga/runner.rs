@@ -1,6 +1,6 @@
 //! The task that runs one kind of saga, on the node that holds its lease.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use annals_core::Id as _;
 use annals_core::{
@@ -247,7 +247,7 @@ impl<P: ProcessManager> Runner<P> {
 
     /// Notices what was written to the streams of these sagas, by whomever.
     fn take_own(&self, term: &mut Term<P>, page: &Page, start: usize) {
-        let mut latest: HashMap<&str, (Version, bool)> = HashMap::new();
+        let mut latest: BTreeMap<&str, (Version, bool)> = BTreeMap::new();
         for event in page.events().iter().skip(start) {
             let name = SagaName::of(&event.stream).filter(|name| name.saga == P::NAME);
             if let Some(SagaName { id, .. }) = name {

@@ -7,7 +7,10 @@ use annals_core::{
     saga::{SagaEvent, SagaStatus},
 };
 
-use crate::bank::{AccountCommand, Bank, transfer};
+use crate::{
+    accounts::{AccountCommand, transfer},
+    bank::Bank,
+};
 
 async fn fired(bank: &Bank) -> usize {
     let page = bank

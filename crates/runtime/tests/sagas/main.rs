@@ -1,6 +1,7 @@
 //! Sagas on the memory store: what they do, and what becomes of what goes wrong.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)] // a test fails by panicking
 
+mod accounts;
 mod bank;
 mod deadlines;
 mod operators;

@@ -5,7 +5,10 @@ use std::time::Duration;
 use annals_core::saga::SagaStatus;
 use annals_runtime::{OperateError, SagaOverview};
 
-use crate::bank::{AccountCommand, Bank, transfer};
+use crate::{
+    accounts::{AccountCommand, transfer},
+    bank::Bank,
+};
 
 #[tokio::test]
 async fn sagas_are_listed_by_how_they_stand() {

@@ -10,7 +10,10 @@ use annals_runtime::{StartError, StartSagaError};
 use annals_testing::clock::ManualClock;
 use serde::{Deserialize, Serialize};
 
-use crate::bank::{Account, AccountCommand, Bank, Transfer, builder, transfer};
+use crate::{
+    accounts::{Account, AccountCommand, Transfer, transfer},
+    bank::{Bank, builder},
+};
 
 #[tokio::test]
 async fn the_same_request_ten_times_at_once_is_one_saga() {

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use annals_core::saga::SagaStatus;
 
-use crate::bank::{AccountCommand, Bank, transfer};
+use crate::{
+    accounts::{AccountCommand, transfer},
+    bank::Bank,
+};
 
 #[tokio::test]
 async fn all_steps_of_a_plan_are_taken() {

@@ -1,0 +1,103 @@
+//! Transfers in a simulated world, many times over: nodes die at any operation, overlap, are told
+//! that what was done failed, and have wrong clocks. Money must never be lost or made.
+//!
+//! `ANNALS_SEEDS=5000` runs more worlds; a failing one prints its seed.
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)] // a test fails by panicking
+
+#[path = "../sagas/accounts.rs"]
+mod accounts;
+mod ledger;
+mod node;
+mod world;
+
+use node::{Faults, Planted};
+use world::{Script, Target, run};
+
+const SOUND: Faults = Faults {
+    refused: 0,
+    unknown: 0,
+    death: None,
+    planted: Planted::Nothing,
+};
+
+fn worlds() -> u64 {
+    let wanted = std::env::var("ANNALS_SEEDS").ok();
+    wanted.map_or(150, |wanted| wanted.parse().expect("a number"))
+}
+
+fn wild(planted: Planted) -> Script {
+    let faults = Faults {
+        refused: 3,
+        unknown: 5,
+        planted,
+        ..SOUND
+    };
+    Script {
+        transfers: 8,
+        faults,
+        chaos: true,
+        target: None,
+    }
+}
+
+#[test]
+fn transfers_end_well_in_every_world() {
+    for seed in 0..worlds() {
+        if let Err(problem) = run(seed, wild(Planted::Nothing)) {
+            panic!("world {seed}: {problem}");
+        }
+    }
+}
+
+/// A node dies at each of its operations in turn, before and after it is carried out.
+fn die_everywhere(target: Target) {
+    let script = |death| Script {
+        transfers: 1,
+        faults: Faults { death, ..SOUND },
+        chaos: false,
+        target: Some(target),
+    };
+    let operations = run(1, script(None)).unwrap();
+    assert!(operations > 120, "{operations} operations");
+    // All of the beginning, where most happens; a part of the rest, which is mostly waiting.
+    let rest = (120..operations.min(400)).step_by(4);
+    for at in (1..120).chain(rest) {
+        for after in [false, true] {
+            if let Err(problem) = run(1, script(Some((at, after)))) {
+                panic!("death at operation {at} (after: {after}): {problem}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_node_may_die_at_any_operation_of_a_transfer_that_completes() {
+    die_everywhere(Target::Open);
+}
+
+#[test]
+fn a_node_may_die_at_any_operation_of_a_transfer_that_is_compensated() {
+    die_everywhere(Target::Closed);
+}
+
+#[test]
+fn a_node_may_die_at_any_operation_of_a_transfer_that_comes_too_late() {
+    die_everywhere(Target::Frozen);
+}
+
+/// How many worlds it takes to notice what is broken.
+fn caught(planted: Planted) -> Option<(u64, String)> {
+    (0..2_000).find_map(|seed| Some((seed, run(seed, wild(planted)).err()?)))
+}
+
+#[test]
+fn a_step_that_is_carried_out_twice_is_noticed() {
+    let (_, problem) = caught(Planted::ForgottenCommandIds).expect("it is noticed");
+    assert!(problem.contains("times"), "{problem}");
+}
+
+#[test]
+fn a_command_that_is_carried_out_after_its_rejection_is_noticed() {
+    let (_, problem) = caught(Planted::UnconsumedRejections).expect("it is noticed");
+    assert!(problem.contains("transfer"), "{problem}");
+}
