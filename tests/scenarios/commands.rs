@@ -27,6 +27,17 @@ macro_rules! on_every_store {
                 super::$name(std::sync::Arc::new(store)).await;
             })+
         }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)] async fn $name() {
+                let schema = annals_testing::postgres::TestSchema::create().await;
+                let options = annals::postgres::PostgresOptions::default();
+                let url = schema.url();
+                let store = annals::postgres::PostgresStore::open(&url, options).await.unwrap();
+                super::$name(std::sync::Arc::new(store)).await;
+            })+
+        }
     };
 }
 

@@ -7,3 +7,5 @@ mod lamp;
 mod restored_log;
 #[cfg(feature = "sqlite")]
 mod sql_projections;
+#[cfg(feature = "postgres")]
+mod sql_projections_on_postgres;
