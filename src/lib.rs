@@ -25,4 +25,6 @@ pub mod guide {
     pub mod projections {}
     #[doc = include_str!("../docs/guide/rebuild.md")]
     pub mod rebuild {}
+    #[doc = include_str!("../docs/guide/sagas.md")]
+    pub mod sagas {}
 }
