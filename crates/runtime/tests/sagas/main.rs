@@ -5,5 +5,6 @@ mod accounts;
 mod bank;
 mod deadlines;
 mod operators;
+mod processes;
 mod start;
 mod transfers;
