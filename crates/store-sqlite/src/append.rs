@@ -6,15 +6,19 @@ use annals_core::{
     Append, AppendError, AppendId, Appended, Fingerprint, FoldError, Position, RecordedAppend,
     StoreError, StreamName, StreamWrite, Version,
 };
-use sqlx::{Row, SqliteConnection};
+use sqlx::{
+    Arguments as _, Row, SqliteConnection,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 
 use crate::{
     error::{failed, is_unique_violation},
-    insert::{self, Placed},
+    insert::{self, Broken, Placed, Steps},
     log::{clamped, number},
     matching::{Cut, Stretch, matching},
     repeat,
     sql::{self, bound},
+    transaction::Beginning,
 };
 
 pub(crate) const DOING: &str = "append events";
@@ -48,6 +52,44 @@ pub(crate) enum Care {
     Checking,
 }
 
+/// How far the transaction of a batch has come.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// There was nothing to write.
+    Empty,
+    /// Everything is written, and not yet committed.
+    Open,
+    /// Everything is committed.
+    Committed,
+    /// The commit failed, and nobody knows how far it came.
+    Doubtful(StoreError),
+}
+
+/// What a batch's decisions rest on: read as its transaction begins.
+pub(crate) struct Bases<'a> {
+    streams: Vec<&'a StreamName>,
+    ids: Vec<AppendId>,
+}
+
+impl<'a> Bases<'a> {
+    pub(crate) fn of(appends: &[&'a Append]) -> Self {
+        let writes = appends.iter().flat_map(|append| &append.writes);
+        let mut streams: Vec<&StreamName> = writes.map(|write| &write.stream).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        let ids = appends.iter().filter_map(|append| append.id).collect();
+        Self { streams, ids }
+    }
+
+    /// What begins a transaction and reads them, in one trip to the connection's thread.
+    pub(crate) fn beginning(&self) -> Result<Beginning, StoreError> {
+        Ok(Beginning {
+            sql: sql::BEGIN_WITH_HEADS,
+            binds: head_binds(&self.streams, &self.ids)?,
+        })
+    }
+}
+
 /// A batch of appends in the making.
 pub(crate) struct Batch<'a> {
     conn: &'a mut SqliteConnection,
@@ -67,37 +109,30 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Reads what the batch's decisions rest on.
+    /// Takes in the row that the batch's transaction began with.
     pub(crate) async fn begin(
         conn: &'a mut SqliteConnection,
-        appends: &[&'a Append],
+        bases: Bases<'a>,
+        row: Option<SqliteRow>,
         care: Care,
     ) -> Result<Self, StoreError> {
-        let mut batch = Self {
+        let row = row.ok_or(sqlx::Error::RowNotFound).map_err(failed(DOING))?;
+        let (before, versions) = heads_in(&row, bases.streams)?;
+        // Ids that are known are rare enough for a trip of their own.
+        let known = match number(&row, 2, DOING)? {
+            0 => HashMap::new(),
+            _ => repeat::find_appends(conn, &bases.ids).await?,
+        };
+        Ok(Self {
             conn,
             care,
-            before: 0,
+            before,
             written: 0,
             placed: Vec::new(),
-            versions: HashMap::new(),
-            known: HashMap::new(),
+            versions,
+            known,
             done: Vec::new(),
-        };
-        batch.load_heads(appends).await?;
-        let ids: Vec<_> = appends.iter().filter_map(|append| append.id).collect();
-        if !ids.is_empty() {
-            batch.known = repeat::find_appends(batch.conn, &ids).await?;
-        }
-        Ok(batch)
-    }
-
-    async fn load_heads(&mut self, appends: &[&'a Append]) -> Result<(), StoreError> {
-        let writes = appends.iter().flat_map(|append| &append.writes);
-        let mut streams: Vec<&StreamName> = writes.map(|write| &write.stream).collect();
-        streams.sort_unstable();
-        streams.dedup();
-        (self.before, self.versions) = heads(self.conn, streams).await?;
-        Ok(())
+        })
     }
 
     /// Decides one append: what it came to, or why the batch has to be undone.
@@ -226,33 +261,53 @@ impl<'a> Batch<'a> {
 
     /// Writes the events that have their places.
     async fn flush(&mut self) -> Result<(), Undone> {
-        let new = self.placed.get(self.written..).unwrap_or_default();
-        let Some(first) = new.first() else {
-            return Ok(());
-        };
-        insert::events(self.conn, first.position - 1, new)
-            .await
-            .map_err(|error| {
-                if is_unique_violation(&error) {
-                    Undone::IdTaken
-                } else {
-                    Undone::Store(failed(DOING)(error))
-                }
-            })?;
+        let steps = self.unwritten().map_err(undone)?;
+        steps.run(self.conn).await.map_err(undone)?;
         self.written = self.placed.len();
         Ok(())
+    }
+
+    fn unwritten(&self) -> Result<Steps, sqlx::Error> {
+        let mut steps = Steps::default();
+        let new = self.placed.get(self.written..).unwrap_or_default();
+        if let Some(first) = new.first() {
+            steps.insert_events(first.position - 1, new)?;
+        }
+        Ok(steps)
     }
 
     /// Writes what is left to write, and gives the connection back for the rest.
     pub(crate) async fn finish(
         mut self,
-    ) -> Result<(&'a mut SqliteConnection, Vec<Placed<'a>>, bool), Undone> {
+    ) -> Result<(&'a mut SqliteConnection, Vec<Placed<'a>>), Undone> {
         self.flush().await?;
         insert::appends(self.conn, &self.done)
             .await
-            .map_err(failed(DOING))?;
-        let wrote = !self.placed.is_empty() || !self.done.is_empty();
-        Ok((self.conn, self.placed, wrote))
+            .map_err(undone)?;
+        Ok((self.conn, self.placed))
+    }
+
+    /// Writes what is left to write, and commits with the last statement.
+    pub(crate) async fn finish_and_commit(self) -> Result<End, Undone> {
+        let mut steps = self.unwritten().map_err(undone)?;
+        steps.insert_appends(&self.done).map_err(undone)?;
+        if steps.is_empty() {
+            let wrote = !self.placed.is_empty();
+            return Ok(if wrote { End::Open } else { End::Empty });
+        }
+        match steps.run_and_commit(self.conn).await {
+            Ok(()) => Ok(End::Committed),
+            Err(Broken::AtCommit(error)) => Ok(End::Doubtful(failed(DOING)(error))),
+            Err(Broken::Before(error)) => Err(undone(error)),
+        }
+    }
+}
+
+fn undone(error: sqlx::Error) -> Undone {
+    if is_unique_violation(&error) {
+        Undone::IdTaken
+    } else {
+        Undone::Store(failed(DOING)(error))
     }
 }
 
@@ -261,12 +316,28 @@ pub(crate) async fn heads<'a>(
     conn: &mut SqliteConnection,
     streams: Vec<&'a StreamName>,
 ) -> Result<(i64, HashMap<&'a StreamName, i64>), StoreError> {
-    let names = serde_json::to_string(&streams).map_err(corrupt)?;
-    let row = sqlx::query(sql::HEADS)
-        .bind(names)
+    let row = sqlx::query_with(sql::HEADS, head_binds(&streams, &[])?)
         .fetch_one(conn)
         .await
         .map_err(failed(DOING))?;
+    heads_in(&row, streams)
+}
+
+fn head_binds(streams: &[&StreamName], ids: &[AppendId]) -> Result<SqliteArguments, StoreError> {
+    let streams = serde_json::to_string(streams).map_err(corrupt)?;
+    let ids: Vec<_> = ids.iter().map(|id| id.uuid()).collect();
+    let mut binds = SqliteArguments::default();
+    for names in [streams, sql::hex_array(&ids)] {
+        let added = binds.add(names).map_err(sqlx::Error::Encode);
+        added.map_err(failed(DOING))?;
+    }
+    Ok(binds)
+}
+
+fn heads_in<'a>(
+    row: &SqliteRow,
+    streams: Vec<&'a StreamName>,
+) -> Result<(i64, HashMap<&'a StreamName, i64>), StoreError> {
     let head = row.try_get(0).map_err(failed(DOING))?;
     let versions: Option<&str> = row.try_get(1).map_err(failed(DOING))?;
     let versions = versions.unwrap_or_default().split(',');

@@ -5,13 +5,18 @@ use annals_core::{
     StreamName, Tag,
 };
 use chrono::{DateTime, SubsecRound, Utc};
-use sqlx::{Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+use futures_util::StreamExt as _;
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Encode, Executor as _, Sqlite, SqliteConnection, Type,
+    query::Query, sqlite::SqliteArguments,
+};
 use std::sync::Arc;
 
-use crate::{frame, log::clamped, sql};
-
-/// How many rows one statement writes at most; measured: more gains nothing.
-const MAX_ROWS: usize = 64;
+use crate::{
+    frame,
+    log::clamped,
+    sql::{self, MAX_ROWS, Statement},
+};
 
 /// An event that has its place but is not yet written.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +100,111 @@ impl<'a> From<&'a StoredEvent> for EventRow<'a> {
     }
 }
 
+/// Statements that write, in order, each of them a trip to the connection's thread.
+#[derive(Default)]
+pub(crate) struct Steps(Vec<Step>);
+
+struct Step {
+    statement: &'static Statement,
+    rows: usize,
+    binds: SqliteArguments,
+}
+
+/// Where steps broke off that were to commit.
+pub(crate) enum Broken {
+    /// Before the commit: nothing is committed.
+    Before(sqlx::Error),
+    /// At the commit: nobody knows how far it came.
+    AtCommit(sqlx::Error),
+}
+
+impl Steps {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Events and their tags; `before` is the position before the first of them.
+    pub(crate) fn insert_events<'a, T>(
+        &mut self,
+        before: i64,
+        events: &'a [T],
+    ) -> Result<(), sqlx::Error>
+    where
+        EventRow<'a>: From<&'a T>,
+    {
+        let mut tagged = false;
+        self.insert(&sql::INSERT_EVENTS, events, |binds, row| {
+            let row = EventRow::from(row);
+            tagged |= !row.tags.is_empty();
+            bind_event(binds, &row)
+        })?;
+        if tagged {
+            self.insert(&sql::INSERT_TAGS, &[before], |binds, row| add(binds, *row))?;
+        }
+        Ok(())
+    }
+
+    /// What appends with an id brought about.
+    pub(crate) fn insert_appends(&mut self, done: &[RecordedAppend]) -> Result<(), sqlx::Error> {
+        self.insert(&sql::INSERT_APPENDS, done, bind_append)
+    }
+
+    fn insert<'a, T>(
+        &mut self,
+        statement: &'static Statement,
+        rows: &'a [T],
+        mut bind: impl FnMut(&mut SqliteArguments, &'a T) -> Result<(), sqlx::Error>,
+    ) -> Result<(), sqlx::Error> {
+        for rows in rows.chunks(MAX_ROWS) {
+            let mut binds = SqliteArguments::default();
+            binds.reserve(statement.width() * rows.len(), 0);
+            rows.iter().try_for_each(|row| bind(&mut binds, row))?;
+            self.0.push(Step {
+                statement,
+                rows: rows.len(),
+                binds,
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes it all, within the connection's transaction.
+    pub(crate) async fn run(self, conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        for step in self.0 {
+            step.query(false).execute(&mut *conn).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes it all, and commits in the same trip as the last step.
+    pub(crate) async fn run_and_commit(
+        mut self,
+        conn: &mut SqliteConnection,
+    ) -> Result<(), Broken> {
+        let Some(last) = self.0.pop() else {
+            return Ok(());
+        };
+        self.run(conn).await.map_err(Broken::Before)?;
+        let mut written = false;
+        let mut results = conn.execute_many(last.query(true));
+        while let Some(result) = results.next().await {
+            match result {
+                Ok(_) => written = true,
+                Err(error) if written => return Err(Broken::AtCommit(error)),
+                Err(error) => return Err(Broken::Before(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    fn query(self, commit: bool) -> Query<'static, Sqlite, SqliteArguments> {
+        let text = self.statement.text(self.rows, commit);
+        sqlx::query_with(AssertSqlSafe(text), self.binds)
+    }
+}
+
 /// Writes events and their tags; `before` is the position before the first of them.
 pub(crate) async fn events<'a, T>(
     conn: &mut SqliteConnection,
@@ -104,44 +214,9 @@ pub(crate) async fn events<'a, T>(
 where
     EventRow<'a>: From<&'a T>,
 {
-    let mut tagged = false;
-    for rows in chunks(events) {
-        let statement = sql::rows_of(sql::INSERT_EVENTS, 12, rows.len());
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
-        for row in rows {
-            let row = EventRow::from(row);
-            tagged |= !row.tags.is_empty();
-            query = bind_event(query, &row)?;
-        }
-        query.execute(&mut *conn).await?;
-    }
-    if tagged {
-        sqlx::query(sql::INSERT_TAGS)
-            .bind(before)
-            .execute(conn)
-            .await?;
-    }
-    Ok(())
-}
-
-fn bind_event<'q>(
-    query: Query<'q, Sqlite, SqliteArguments>,
-    row: &EventRow<'q>,
-) -> Result<Query<'q, Sqlite, SqliteArguments>, sqlx::Error> {
-    let encode = |error: serde_json::Error| sqlx::Error::Encode(error.into());
-    Ok(query
-        .bind(row.position)
-        .bind(row.stream.as_str())
-        .bind(row.version)
-        .bind(row.event_type.as_str())
-        .bind(i64::from(row.schema_version))
-        .bind(&row.id.uuid().as_bytes()[..])
-        .bind(row.recorded_at.timestamp_micros())
-        .bind(&row.metadata.correlation_id.uuid().as_bytes()[..])
-        .bind(&row.metadata.causation_id.uuid().as_bytes()[..])
-        .bind(frame::metadata_text(row.metadata).map_err(encode)?)
-        .bind(frame::tags_text(row.tags).map_err(encode)?)
-        .bind(row.payload))
+    let mut steps = Steps::default();
+    steps.insert_events(before, events)?;
+    steps.run(conn).await
 }
 
 /// Records what appends with an id brought about.
@@ -149,48 +224,39 @@ pub(crate) async fn appends(
     conn: &mut SqliteConnection,
     done: &[RecordedAppend],
 ) -> Result<(), sqlx::Error> {
-    for rows in chunks(done) {
-        let statement = sql::rows_of(sql::INSERT_APPENDS, 4, rows.len());
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(statement));
-        for append in rows {
-            let versions = serde_json::to_string(&append.versions)
-                .map_err(|error| sqlx::Error::Encode(error.into()))?;
-            query = query
-                .bind(&append.id.uuid().as_bytes()[..])
-                .bind(&append.fingerprint[..])
-                .bind(clamped(append.position.get()))
-                .bind(versions);
-        }
-        query.execute(&mut *conn).await?;
-    }
-    Ok(())
+    let mut steps = Steps::default();
+    steps.insert_appends(done)?;
+    steps.run(conn).await
 }
 
-/// Chunks whose sizes are powers of two, largest first: few statements to execute, each of them a
-/// trip to the connection's thread, and few to prepare and cache, whatever the number of rows.
-fn chunks<T>(rows: &[T]) -> impl Iterator<Item = &[T]> {
-    let mut rest = rows;
-    std::iter::from_fn(move || {
-        let size = rest.len().checked_ilog2().map(|power| 1 << power)?;
-        let (chunk, after) = rest.split_at(MAX_ROWS.min(size));
-        rest = after;
-        Some(chunk)
-    })
+fn add<'q, T>(binds: &mut SqliteArguments, value: T) -> Result<(), sqlx::Error>
+where
+    T: Encode<'q, Sqlite> + Type<Sqlite>,
+{
+    binds.add(value).map_err(sqlx::Error::Encode)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn bind_event(binds: &mut SqliteArguments, row: &EventRow<'_>) -> Result<(), sqlx::Error> {
+    let encode = |error: serde_json::Error| sqlx::Error::Encode(error.into());
+    add(binds, row.position)?;
+    add(binds, row.stream.as_str())?;
+    add(binds, row.version)?;
+    add(binds, row.event_type.as_str())?;
+    add(binds, i64::from(row.schema_version))?;
+    add(binds, &row.id.uuid().as_bytes()[..])?;
+    add(binds, row.recorded_at.timestamp_micros())?;
+    add(binds, &row.metadata.correlation_id.uuid().as_bytes()[..])?;
+    add(binds, &row.metadata.causation_id.uuid().as_bytes()[..])?;
+    add(binds, frame::metadata_text(row.metadata).map_err(encode)?)?;
+    add(binds, frame::tags_text(row.tags).map_err(encode)?)?;
+    add(binds, row.payload)
+}
 
-    #[test]
-    fn chunks_take_every_row_once_in_few_sizes() {
-        for (count, sizes) in [(0, vec![]), (1, vec![1]), (63, vec![32, 16, 8, 4, 2, 1])] {
-            let rows: Vec<_> = (0..count).collect();
-            assert_eq!(chunks(&rows).map(<[_]>::len).collect::<Vec<_>>(), sizes);
-            assert_eq!(chunks(&rows).collect::<Vec<_>>().concat(), rows);
-        }
-        let rows = [0; 150];
-        let sizes: Vec<_> = chunks(&rows).map(<[_]>::len).collect();
-        assert_eq!(sizes, [64, 64, 16, 4, 2]);
-    }
+fn bind_append(binds: &mut SqliteArguments, append: &RecordedAppend) -> Result<(), sqlx::Error> {
+    let versions = serde_json::to_string(&append.versions)
+        .map_err(|error| sqlx::Error::Encode(error.into()))?;
+    add(binds, &append.id.uuid().as_bytes()[..])?;
+    add(binds, &append.fingerprint[..])?;
+    add(binds, clamped(append.position.get()))?;
+    add(binds, versions)
 }

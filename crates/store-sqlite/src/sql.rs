@@ -1,6 +1,9 @@
 //! The statements, and how their variable parts are put together.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    sync::{Arc, OnceLock},
+};
 
 macro_rules! statements {
     ($($name:ident = $file:literal;)+) => {
@@ -18,9 +21,6 @@ statements! {
     FIRST_MATCH = "first_match";
     HEAD = "head";
     HEADS = "heads";
-    INSERT_APPENDS = "insert_appends";
-    INSERT_EVENTS = "insert_events";
-    INSERT_TAGS = "insert_tags";
     NEWEST_MIGRATION = "newest_migration";
     PAGE = "page";
     PAYLOAD = "payload";
@@ -32,10 +32,67 @@ statements! {
     VERSION_AT = "version_at";
 }
 
-/// A statement that writes `rows` rows of `width` binds each.
-pub(crate) fn rows_of(statement: &str, width: usize, rows: usize) -> String {
-    let row = format!("({})", vec!["?"; width].join(", "));
-    statement.replace("/*rows*/", &vec![row; rows].join(", "))
+/// Begins a write transaction and reads the heads of its streams.
+pub(crate) const BEGIN_WITH_HEADS: &str =
+    concat!("BEGIN IMMEDIATE;\n", include_str!("../sql/heads.sql"));
+
+pub(crate) static INSERT_APPENDS: Statement =
+    statement(include_str!("../sql/insert_appends.sql"), 4);
+pub(crate) static INSERT_EVENTS: Statement =
+    statement(include_str!("../sql/insert_events.sql"), 12);
+pub(crate) static INSERT_TAGS: Statement = statement(include_str!("../sql/insert_tags.sql"), 1);
+
+/// How many rows one statement writes at most; measured: more gains nothing.
+pub(crate) const MAX_ROWS: usize = 64;
+
+/// A statement that writes several rows. Its text for each number of rows is made once.
+pub(crate) struct Statement {
+    sql: &'static str,
+    width: usize,
+    texts: [OnceLock<Arc<str>>; MAX_ROWS + 1],
+    committing: [OnceLock<Arc<str>>; MAX_ROWS + 1],
+}
+
+const fn statement(sql: &'static str, width: usize) -> Statement {
+    Statement {
+        sql,
+        width,
+        texts: [const { OnceLock::new() }; MAX_ROWS + 1],
+        committing: [const { OnceLock::new() }; MAX_ROWS + 1],
+    }
+}
+
+impl Statement {
+    /// How many binds a row has.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The text that writes so many rows, and then ends the transaction where asked to: what
+    /// stands in one text takes one trip to the connection's thread.
+    pub(crate) fn text(&self, rows: usize, commit: bool) -> Arc<str> {
+        let texts = if commit {
+            &self.committing
+        } else {
+            &self.texts
+        };
+        let make = || self.make(rows, commit).into();
+        match texts.get(rows) {
+            Some(text) => Arc::clone(text.get_or_init(make)),
+            None => make(),
+        }
+    }
+
+    fn make(&self, rows: usize, commit: bool) -> String {
+        let row = format!("({})", vec!["?"; self.width].join(", "));
+        let end = if commit { ";\nCOMMIT" } else { "" };
+        let rows = vec![row; rows].join(", ");
+        // The header of the file speaks of the place too.
+        match self.sql.rsplit_once("/*rows*/") {
+            Some((before, after)) => format!("{before}{rows}{after}{end}"),
+            None => format!("{}{end}", self.sql),
+        }
+    }
 }
 
 /// A JSON array of ids as hex text, which statements take apart with `json_each`.
@@ -88,4 +145,19 @@ pub(crate) fn bound(
         Bind::Integer(number) => query.bind(number),
         Bind::Text(text) => query.bind(text),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_has_its_rows_and_ends_the_transaction_where_asked_to() {
+        for rows in [1, 2, MAX_ROWS, MAX_ROWS + 1] {
+            let text = INSERT_APPENDS.text(rows, false);
+            assert_eq!(text.matches("(?, ?, ?, ?)").count(), rows);
+            assert_eq!(*INSERT_APPENDS.text(rows, true), format!("{text};\nCOMMIT"));
+        }
+        assert_ne!(INSERT_TAGS.text(1, false), INSERT_TAGS.text(1, true));
+    }
 }

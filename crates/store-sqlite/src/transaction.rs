@@ -3,7 +3,10 @@
 use std::{future::Future, time::Duration};
 
 use annals_core::StoreErrorKind;
-use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{
+    ConnectOptions as _, SqliteConnection,
+    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteRow},
+};
 use tokio::time::{Instant, sleep};
 
 use crate::error::kind_of;
@@ -21,6 +24,22 @@ impl Connector {
     }
 }
 
+/// What begins a write transaction, and reads what it needs at once.
+pub(crate) struct Beginning {
+    /// `BEGIN IMMEDIATE`, and perhaps a statement that answers a row.
+    pub(crate) sql: &'static str,
+    pub(crate) binds: SqliteArguments,
+}
+
+impl Default for Beginning {
+    fn default() -> Self {
+        Self {
+            sql: "BEGIN IMMEDIATE",
+            binds: SqliteArguments::default(),
+        }
+    }
+}
+
 /// Begins a write transaction, waiting for that of another process to end.
 ///
 /// The three steps are plain statements, not sqlx's guard, whose loan of the connection would
@@ -29,9 +48,22 @@ pub(crate) async fn begin(
     conn: &mut SqliteConnection,
     busy_timeout: Duration,
 ) -> Result<(), sqlx::Error> {
+    begin_with(conn, &Beginning::default(), busy_timeout)
+        .await
+        .map(drop)
+}
+
+/// Begins a write transaction and answers the row that it begins with. After an error other than
+/// that of a time-out nobody knows whether it has begun.
+pub(crate) async fn begin_with(
+    conn: &mut SqliteConnection,
+    beginning: &Beginning,
+    busy_timeout: Duration,
+) -> Result<Option<SqliteRow>, sqlx::Error> {
     let mut wait = Wait::new(busy_timeout);
     loop {
-        match run(conn, "BEGIN IMMEDIATE").await {
+        let query = sqlx::query_with(beginning.sql, beginning.binds.clone());
+        match query.fetch_optional(&mut *conn).await {
             Err(error) if kind_of(&error) == StoreErrorKind::Busy && wait.goes_on().await => {}
             result => return result,
         }

@@ -5,7 +5,7 @@ use sqlx::Row;
 
 use super::Writer;
 use crate::{
-    append::{Batch, Care, DOING, Outcomes, Undone},
+    append::{Bases, Batch, Care, DOING, End, Outcomes, Undone},
     error::failed,
     projections::inline::fold_inline,
     sql,
@@ -58,7 +58,7 @@ struct Ready {
     /// The last event's place and id, by which a doubtful commit is settled; none when the batch
     /// wrote no event.
     last: Option<(i64, uuid::Uuid)>,
-    wrote: bool,
+    end: End,
 }
 
 /// Decides and commits a batch.
@@ -76,11 +76,19 @@ pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Ou
             ))
         }
     })?;
-    if !ready.wrote {
-        writer.roll_back().await;
-        return Ok(ready.outcomes);
-    }
-    if let Err(error) = writer.commit(DOING).await {
+    let committed = match &ready.end {
+        End::Empty => {
+            writer.roll_back().await;
+            return Ok(ready.outcomes);
+        }
+        End::Open => writer.commit(DOING).await,
+        End::Committed => Ok(()),
+        End::Doubtful(error) => {
+            writer.give_up().await;
+            Err(copy(error))
+        }
+    };
+    if let Err(error) = committed {
         settle(writer, &ready, error).await?;
     }
     writer.tail.grown_to(ready.head);
@@ -90,27 +98,33 @@ pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Ou
 /// Decides and writes a batch in a new transaction; rolled back after an error.
 async fn prepare(writer: &mut Writer, appends: &[&Append], care: Care) -> Result<Ready, Undone> {
     let installed = writer.installed.clone();
-    let conn = writer.begin(DOING).await?;
+    let bases = Bases::of(appends);
+    let (conn, row) = writer.begin_with(DOING, &bases.beginning()?).await?;
     let written = async {
-        let mut batch = Batch::begin(conn, appends, care).await?;
+        let mut batch = Batch::begin(conn, bases, row, care).await?;
         let mut outcomes = Vec::with_capacity(appends.len());
         for append in appends {
             outcomes.push(batch.decide(append).await?);
         }
         let head = batch.head();
         let before = Position::new(u64::try_from(batch.before).unwrap_or_default());
-        let (conn, placed, wrote) = batch.finish().await?;
-        if !installed.is_empty() && !placed.is_empty() {
+        let last = batch.placed.last();
+        let last = last.map(|row| (row.position, row.event.id.uuid()));
+        let end = if installed.is_empty() || batch.placed.is_empty() {
+            batch.finish_and_commit().await?
+        } else {
+            let (conn, placed) = batch.finish().await?;
             let events: Vec<_> = placed.iter().map(|row| row.stored()).collect();
             fold_inline(conn, &installed, before, &events)
                 .await
                 .map_err(Undone::Refused)?;
-        }
+            End::Open
+        };
         Ok(Ready {
             outcomes,
             head,
-            last: placed.last().map(|row| (row.position, row.event.id.uuid())),
-            wrote,
+            last,
+            end,
         })
     };
     let written = written.await;

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc};
 
 use annals_core::{AppendError, StoreError};
 use futures_util::FutureExt as _;
-use sqlx::{Connection as _, SqliteConnection, SqlitePool};
+use sqlx::{Connection as _, SqliteConnection, SqlitePool, sqlite::SqliteRow};
 use tokio::sync::mpsc;
 
 use super::{Done, Job, Request, Work, commit};
@@ -14,7 +14,7 @@ use crate::{
     projections::inline::Installed,
     sql,
     tail::Tail,
-    transaction::{self, Connector},
+    transaction::{self, Beginning, Connector},
 };
 
 /// The most appends in one transaction.
@@ -175,13 +175,23 @@ impl Writer {
 
     /// Begins a write transaction, on a new connection if the last one was given up.
     pub(super) async fn begin(&mut self, doing: &str) -> Result<&mut SqliteConnection, StoreError> {
+        let (conn, _) = self.begin_with(doing, &Beginning::default()).await?;
+        Ok(conn)
+    }
+
+    /// The same, and answers the row that the transaction begins with.
+    pub(super) async fn begin_with(
+        &mut self,
+        doing: &str,
+        beginning: &Beginning,
+    ) -> Result<(&mut SqliteConnection, Option<SqliteRow>), StoreError> {
         let known = self.conn.take();
         let fresh = known.is_none();
         let mut conn = match known {
             Some(conn) => conn,
             None => self.connector.connect().await.map_err(failed(doing))?,
         };
-        transaction::begin(&mut conn, self.connector.busy_timeout)
+        let row = transaction::begin_with(&mut conn, beginning, self.connector.busy_timeout)
             .await
             .map_err(failed(doing))?;
         if fresh {
@@ -192,7 +202,7 @@ impl Writer {
                 .await
                 .map_err(failed(doing))?;
         }
-        Ok(self.conn.insert(conn))
+        Ok((self.conn.insert(conn), row))
     }
 
     /// Commits; after an error the connection is given up, which undoes what was not committed.
@@ -218,7 +228,7 @@ impl Writer {
         }
     }
 
-    async fn give_up(&mut self) {
+    pub(super) async fn give_up(&mut self) {
         if let Some(conn) = self.conn.take()
             && let Err(error) = conn.close_hard().await
         {
