@@ -4,6 +4,7 @@
 //! |---|---|
 //! | an aggregate's decisions | [`given::Scenario`] |
 //! | a projection's rows | [`given::ProjectionScenario`] |
+//! | what a saga sends, and when | [`given::SagaScenario`] |
 //! | a store | [`conformance!`], with a [`conformance::Fixture`] |
 //! | a reader that follows the log | [`tail::check_tail`] |
 //! | a store on PostgreSQL | `postgres`, with the feature of that name |
