@@ -14,6 +14,7 @@ mod actions;
 mod command;
 mod event;
 mod instance;
+mod ledger;
 mod linear;
 mod plan;
 mod process;

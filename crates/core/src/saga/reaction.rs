@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    collections::{BTreeMap, BTreeSet, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -10,9 +9,10 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use serde_json::Value;
 
 use super::{
-    actions::{Action, Actions},
+    actions::Actions,
     event::{ReceivedEvent, SagaEvent},
     instance::{Instance, Outstanding, SagaStatus, StoredInput},
+    ledger::{Ledger, later},
     process::{ProcessManager, ReactError},
 };
 use crate::id::CommandId;
@@ -319,19 +319,6 @@ fn halt(reason: ReactError) -> SagaEvent {
     }
 }
 
-fn later(now: DateTime<Utc>, wait: std::time::Duration) -> DateTime<Utc> {
-    let wait = chrono::TimeDelta::from_std(wait).ok();
-    let due = wait.and_then(|wait| now.checked_add_signed(wait));
-    storable(due.unwrap_or(DateTime::<Utc>::MAX_UTC))
-}
-
-/// A due time as every store can keep and sort it: whole microseconds, and a year of four digits.
-fn storable(due: DateTime<Utc>) -> DateTime<Utc> {
-    const LAST: i64 = 253_402_300_799; // 9999-12-31 23:59:59
-    let last = DateTime::from_timestamp(LAST, 0).unwrap_or_default();
-    due.clamp(DateTime::UNIX_EPOCH, last).trunc_subsecs(6)
-}
-
 /// Lets the process manager take an input in and react to it; a panic is an error.
 fn decide<P: ProcessManager>(
     process: &mut P,
@@ -354,151 +341,4 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     format!("its code panicked: {}", text.unwrap_or("no message"))
-}
-
-/// What is outstanding and scheduled while a reaction is put together.
-struct Ledger {
-    key: String,
-    targets: Vec<&'static str>,
-    outstanding: BTreeSet<String>,
-    recalled: BTreeSet<String>,
-    deadlines: BTreeMap<String, DateTime<Utc>>,
-    sends: HashMap<String, u32>,
-    ended: bool,
-}
-
-impl Ledger {
-    fn of<P: ProcessManager>(instance: &Instance<P>) -> Self {
-        use super::targets::SendsTo as _;
-        Self {
-            key: format!("saga {}", instance.stream),
-            targets: P::SendsTo::categories(),
-            outstanding: instance.outstanding.keys().cloned().collect(),
-            recalled: instance
-                .outstanding
-                .iter()
-                .filter(|(_, command)| command.recalled.is_some())
-                .map(|(step, _)| step.clone())
-                .collect(),
-            deadlines: instance.deadlines.clone(),
-            sends: instance.sends.clone(),
-            ended: instance.status().is_final(),
-        }
-    }
-
-    /// The input says that something is not outstanding any more.
-    fn settle(&mut self, input: &StoredInput) {
-        match input {
-            StoredInput::Succeeded { step } | StoredInput::Rejected { step, .. } => {
-                self.outstanding.remove(step);
-                self.recalled.remove(step);
-            }
-            StoredInput::Deadline { name } => {
-                self.deadlines.remove(name);
-            }
-            StoredInput::Started(_) | StoredInput::Event(_) => {}
-        }
-    }
-
-    fn carry_out(
-        &mut self,
-        decided: Vec<Action>,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<SagaEvent>, ReactError> {
-        let mut events = Vec::with_capacity(decided.len());
-        for action in decided {
-            if self.ended {
-                return Err(ReactError::new("it went on after it had ended"));
-            }
-            self.carry_out_one(action, now, &mut events)?;
-        }
-        Ok(events)
-    }
-
-    fn carry_out_one(
-        &mut self,
-        action: Action,
-        now: DateTime<Utc>,
-        events: &mut Vec<SagaEvent>,
-    ) -> Result<(), ReactError> {
-        match action {
-            Action::Send { .. } => events.push(self.send(action, now)?),
-            Action::Recall { step, reason } => {
-                if self.outstanding.contains(&step) && self.recalled.insert(step.clone()) {
-                    events.push(SagaEvent::Recalled { step, reason });
-                }
-            }
-            Action::Schedule { name, due } => {
-                events.extend(self.cancel(&name));
-                let due = storable(due);
-                self.deadlines.insert(name.clone(), due);
-                events.push(SagaEvent::Scheduled { name, due });
-            }
-            Action::Cancel { name } => events.extend(self.cancel(&name)),
-            Action::Turn(event) => {
-                if event.ends() {
-                    self.end(events)?;
-                }
-                events.push(event);
-            }
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, action: Action, now: DateTime<Utc>) -> Result<SagaEvent, ReactError> {
-        let Action::Send {
-            step,
-            command,
-            retry,
-            insist,
-        } = action
-        else {
-            return Err(ReactError::new("it is no command"));
-        };
-        crate::name::check("step", &step, crate::name::MAX_NAME_BYTES)?;
-        if !self.targets.contains(&command.aggregate.as_str()) {
-            let aggregate = &command.aggregate;
-            return Err(ReactError::new(format!(
-                "it sends `{step}` to `{aggregate}`, which is not one of the aggregates in its `SendsTo`"
-            )));
-        }
-        if !self.outstanding.insert(step.clone()) {
-            return Err(ReactError::new(format!(
-                "it sends `{step}` while an earlier command of that name is outstanding"
-            )));
-        }
-        let sends = self.sends.entry(step.clone()).or_default();
-        let command_id = CommandId::from_key(&self.key, &format!("{step}#{sends}"));
-        *sends += 1;
-        Ok(SagaEvent::Sent {
-            step,
-            command,
-            command_id,
-            retry,
-            insist,
-            due: now,
-        })
-    }
-
-    fn cancel(&mut self, name: &str) -> Option<SagaEvent> {
-        let due = self.deadlines.remove(name)?;
-        let name = name.to_owned();
-        Some(SagaEvent::Cancelled { name, due })
-    }
-
-    fn cancel_all(&mut self) -> impl Iterator<Item = SagaEvent> {
-        let deadlines = std::mem::take(&mut self.deadlines).into_iter();
-        deadlines.map(|(name, due)| SagaEvent::Cancelled { name, due })
-    }
-
-    fn end(&mut self, events: &mut Vec<SagaEvent>) -> Result<(), ReactError> {
-        if let Some(step) = self.outstanding.first() {
-            return Err(ReactError::new(format!(
-                "it ends while `{step}` is outstanding; recall the command first"
-            )));
-        }
-        events.extend(self.cancel_all());
-        self.ended = true;
-        Ok(())
-    }
 }

@@ -15,8 +15,9 @@ use super::{
     journal::{Journal, JournalError, Written, exists},
     options::SagaOptions,
     runner::Runner,
-    sagas::{Endings, SagaView},
+    sagas::Endings,
     status::SagaBoard,
+    view::SagaView,
 };
 use crate::{
     builder::StartError,

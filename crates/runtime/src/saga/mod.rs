@@ -2,7 +2,8 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | `sagas` | an application's sagas: running them, and the operator's view |
+//! | `sagas` | an application's sagas: running and operating them |
+//! | `view` | a saga with all that happened to it |
 //! | `kind` | one kind of saga, whatever its type |
 //! | `start` | starting a saga, and waiting for its end |
 //! | `runner` | the task that runs one kind of saga on the node that holds its lease |
@@ -34,6 +35,7 @@ mod runner;
 mod sagas;
 mod start;
 mod status;
+mod view;
 mod worker;
 
 pub use error::{OperateError, SagaError, StartSagaError, WaitError};
@@ -41,6 +43,7 @@ pub(crate) use kind::{Kind, SagaKind};
 pub use options::SagaOptions;
 pub use read_models::{SagaDeadline, SagaOverview};
 pub(crate) use sagas::SagaParts;
-pub use sagas::{DeadlineView, OutstandingView, SagaView, Sagas, TimelineEntry};
+pub use sagas::Sagas;
 pub use start::{StartSaga, StartedSaga};
 pub use status::SagaHealth;
+pub use view::{DeadlineView, OutstandingView, SagaView, TimelineEntry};

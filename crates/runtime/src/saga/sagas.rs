@@ -6,13 +6,10 @@ use std::{
 };
 
 use annals_core::{
-    Clock, IdSource, Position, ProjectionSpec, ReadModel as _, Store, StreamRead, Target, Value,
-    Version,
-    saga::{Instance, Operation, ProcessManager, SagaEvent, SagaStatus, saga_stream},
+    Clock, IdSource, ProjectionSpec, ReadModel as _, Store, Target, Value,
+    saga::{Instance, Operation, ProcessManager, SagaStatus, saga_stream},
 };
-use chrono::{DateTime, Utc};
 use dashmap::DashMap;
-use serde::Serialize;
 use tokio::{
     sync::{Notify, watch},
     task::JoinHandle,
@@ -26,6 +23,7 @@ use super::{
     options::SagaOptions,
     read_models::SagaOverview,
     status::{SagaBoard, SagaHealth},
+    view::SagaView,
 };
 use crate::{builder::StartError, command::Commands, projection::SharedLog};
 
@@ -321,136 +319,4 @@ impl Drop for Ending<'_> {
         let last = |_: &_, notify: &Arc<Notify>| Arc::strong_count(notify) <= 2;
         self.endings.0.remove_if(&self.key, last);
     }
-}
-
-/// A saga with all that happened to it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SagaView {
-    /// The kind of saga.
-    pub saga: String,
-    /// Its id.
-    pub id: String,
-    /// Its stream.
-    pub stream: String,
-    /// How it stands.
-    pub status: SagaStatus,
-    /// Why it stands like that, where there is a reason.
-    pub reason: Option<String>,
-    /// What it was asked for, if a request started it.
-    pub start: Option<serde_json::Value>,
-    /// The commands without an outcome, with when they are to be sent.
-    pub outstanding: Vec<OutstandingView>,
-    /// The deadlines that are set, the next first.
-    pub deadlines: Vec<DeadlineView>,
-    /// All that happened, in order.
-    pub timeline: Vec<TimelineEntry>,
-}
-
-/// A command without an outcome.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct OutstandingView {
-    /// The name under which it was sent.
-    pub step: String,
-    /// To whom: `account-7f3a`.
-    pub receiver: String,
-    /// When it is to be sent, for the first time or again.
-    pub due: DateTime<Utc>,
-    /// How often it was refused.
-    pub refusals: u32,
-    /// What the aggregate said last.
-    pub last_refusal: Option<String>,
-    /// Whether it waits for an operator.
-    pub parked: bool,
-}
-
-/// A deadline that is set.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DeadlineView {
-    /// Its name.
-    pub name: String,
-    /// When it is due.
-    pub due: DateTime<Utc>,
-}
-
-/// Something that happened to a saga.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TimelineEntry {
-    /// Its place in the stream.
-    pub version: Version,
-    /// Its place in the log.
-    pub position: Position,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// What.
-    pub event: SagaEvent,
-}
-
-impl SagaView {
-    pub(super) async fn of<P: ProcessManager>(
-        journal: &Journal,
-        instance: &Instance<P>,
-    ) -> Result<Self, SagaError> {
-        let stream = instance.stream();
-        let id = stream.id().split_once(':').map_or("", |(_, id)| id);
-        let outstanding = instance.outstanding().iter();
-        let deadlines = instance.deadlines().iter();
-        let mut deadlines: Vec<_> = deadlines
-            .map(|(name, due)| DeadlineView {
-                name: name.clone(),
-                due: *due,
-            })
-            .collect();
-        deadlines.sort_by_key(|deadline| deadline.due);
-        Ok(Self {
-            saga: P::NAME.to_owned(),
-            id: id.to_owned(),
-            stream: stream.to_string(),
-            status: instance.status(),
-            reason: instance.reason().map(str::to_owned),
-            start: instance.start().cloned(),
-            outstanding: outstanding
-                .map(|(step, command)| OutstandingView {
-                    step: step.clone(),
-                    receiver: command.command.receiver(),
-                    due: command.due,
-                    refusals: command.refusals,
-                    last_refusal: command.last_refusal.clone(),
-                    parked: command.parked,
-                })
-                .collect(),
-            deadlines,
-            timeline: timeline(journal, instance).await?,
-        })
-    }
-}
-
-async fn timeline<P: ProcessManager>(
-    journal: &Journal,
-    instance: &Instance<P>,
-) -> Result<Vec<TimelineEntry>, SagaError> {
-    let mut entries = Vec::new();
-    let mut version = Version::NONE;
-    while version < instance.version() {
-        let read = StreamRead::after(instance.stream().clone(), version, PAGE);
-        let events = journal.store.read_stream(read).await?;
-        if events.is_empty() {
-            break;
-        }
-        for stored in events {
-            version = stored.version;
-            let decoded = stored.decode::<SagaEvent>();
-            let recorded = decoded.map_err(|source| SagaError::Unreadable {
-                stream: instance.stream().clone(),
-                version,
-                source,
-            })?;
-            entries.extend(recorded.map(|recorded| TimelineEntry {
-                version,
-                position: recorded.position,
-                at: recorded.recorded_at,
-                event: recorded.event,
-            }));
-        }
-    }
-    Ok(entries)
 }
