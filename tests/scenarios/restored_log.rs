@@ -217,3 +217,13 @@ async fn a_store_that_is_restored_as_a_whole_goes_on_from_what_it_says() {
     house.shows(&[("cellar", 4), ("hall", 5)]).await;
     assert_eq!(house.record().await.state, ProjectionState::Running);
 }
+
+#[tokio::test]
+async fn a_command_is_decided_on_the_log_that_was_restored_and_not_on_what_was_remembered() {
+    let mut house = House::new(false).await;
+    house.run(CUT).await;
+    house.switch("hall", 1).await;
+    let hall: LampId = "hall".parse().unwrap();
+    let loaded = house.app.load::<Lamp>(&hall).await.unwrap();
+    assert_eq!(loaded.version.get(), 4);
+}

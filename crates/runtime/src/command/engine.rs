@@ -243,7 +243,11 @@ impl Commands {
                     .save_if_due(&self.store, &run.stream, before, &run.loaded);
                 Ok(Attempt::Done(run.executed(false)))
             }
-            Err(AppendError::Conflict { .. }) => {
+            Err(AppendError::Conflict { actual, .. }) => {
+                if actual < run.loaded.version {
+                    // The log was restored to an earlier state: what is remembered never was.
+                    run.loaded = Loaded::empty();
+                }
                 run.loaded.catch_up(&*self.store, &run.stream, None).await?;
                 run.fresh = true;
                 Ok(Attempt::Again)
