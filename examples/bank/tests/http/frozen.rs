@@ -58,7 +58,7 @@ async fn an_unfrozen_account_gives_and_takes_again() {
 async fn only_an_account_in_use_is_frozen_and_only_at_its_version() {
     let bank = Bank::open().await;
     bank.account("alice", "a", 0).await;
-    let freeze = |id: &str| Request::new("POST", &format!("/accounts/{id}/freeze"));
+    let freeze = |id: &str| Request::new("POST", format!("/accounts/{id}/freeze"));
     bank.send(freeze("nobody"))
         .await
         .problem(404, "account-not-found");
