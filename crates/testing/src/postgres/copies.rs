@@ -96,7 +96,22 @@ impl Cluster {
         run(self.client("pg_dump").args(["--dbname", "annals"]))
     }
 
-    /// Runs what [`dump`](Self::dump) gave, in an empty database.
+    /// The rows of some tables as SQL.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn dump_data(&self, tables: &[impl AsRef<str>]) -> Vec<u8> {
+        let tables = tables
+            .iter()
+            .map(|table| format!("--table={}", table.as_ref()));
+        run(self
+            .client("pg_dump")
+            .args(["--data-only", "--dbname", "annals"])
+            .args(tables))
+    }
+
+    /// Runs what [`dump`](Self::dump) or [`dump_data`](Self::dump_data) gave.
     ///
     /// # Panics
     /// When it fails.

@@ -1,0 +1,9 @@
+//! Servers that are killed, cut off, replaced or restored while applications run on them.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod accounts;
+mod failover;
+mod kills;
+mod network;

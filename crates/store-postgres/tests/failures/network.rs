@@ -1,0 +1,60 @@
+//! A network that stalls between a node and the server: nobody is told, and nothing passes.
+
+use std::time::{Duration, Instant};
+
+use annals_core::ProjectionStore as _;
+use annals_postgres::PostgresStore;
+use annals_testing::{
+    postgres::{Cluster, Proxy},
+    processes::check,
+};
+use tokio::time::{sleep, timeout};
+
+use crate::accounts::{SOON, caught_up, check_rows, deposit, open, settle, start};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_behind_a_stalled_network_is_followed() {
+    let cluster = Cluster::create();
+    let proxy = Proxy::before(cluster.port()).await;
+    let far = open(&cluster.url_at(proxy.port())).await;
+    let far_app = start(&far).await;
+    let near = open(&cluster.url()).await;
+    let first = settle(&near, deposit(1, 1, 1)).await;
+    caught_up(&far_app, first.position).await;
+    let near_app = start(&near).await;
+    let holder = owner(&near).await;
+    assert_eq!(
+        near_app.projections().health()[0].held_by,
+        Some(holder.clone())
+    );
+
+    proxy.stall();
+    let stalled = Instant::now();
+    let second = settle(&near, deposit(1, 1, 2)).await;
+    caught_up(&near_app, second.position).await;
+    let taken = stalled.elapsed();
+    assert_ne!(owner(&near).await, holder);
+    println!("taken over within {taken:.1?} of the network's stall");
+    assert!(taken < Duration::from_secs(10), "{taken:?}");
+
+    // The node that comes back finds its place taken, and the rows are counted once.
+    proxy.flow();
+    let third = settle(&near, deposit(1, 1, 3)).await;
+    caught_up(&near_app, third.position).await;
+    let back = timeout(SOON, async {
+        while far_app.projections().health()[0].held_by.is_none() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    back.await
+        .expect("the node notices that its place is taken");
+    check_rows(&near_app, &check::read_log(&near).await).await;
+    far_app.shutdown().await;
+    near_app.shutdown().await;
+}
+
+async fn owner(store: &PostgresStore) -> String {
+    let record = store.projection("balance").await;
+    let record = record.expect("it can be read").expect("it is registered");
+    record.owner.expect("somebody runs it")
+}
