@@ -30,7 +30,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use annals_core::StoreError;
+use annals_core::{Migrated, StoreError};
 use futures_util::future::BoxFuture;
 
 use open::Opened;
@@ -55,6 +55,7 @@ struct Shared {
     connections: Arc<Connections>,
     queue: Queue,
     tail: Arc<Tail>,
+    migrated: Migrated,
     /// Whether appends send notifications.
     notify: bool,
     /// None where notifications don't arrive, and once the store is closed.
@@ -90,6 +91,7 @@ impl PostgresStore {
             connect,
             begin,
             options,
+            migrated,
         } = open::open(url, options).await?;
         let tail = Arc::new(Tail::new(options.poll_interval));
         let installed = Arc::default();
@@ -105,6 +107,7 @@ impl PostgresStore {
             connections,
             queue: Queue(sender),
             tail,
+            migrated,
             notify: options.notifications,
             listener: Mutex::new(listener),
             installed,

@@ -1,6 +1,6 @@
 //! Forward-only migrations, in a table of the store's own.
 
-use annals_core::{StoreError, StoreErrorKind};
+use annals_core::{Migrated, StoreError, StoreErrorKind};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
 use crate::{
@@ -32,7 +32,7 @@ const MIGRATIONS: &[Migration] = migrations! {
 
 const DOING: &str = "bring the store's tables up to date";
 
-/// Brings the schema up to date; `begin` begins a write transaction.
+/// Brings the schema up to date, and tells from what; `begin` begins a write transaction.
 ///
 /// A store that is up to date is only looked at, so that it can be opened where nothing can be
 /// written, and by a role that may only use it.
@@ -43,31 +43,37 @@ pub(crate) async fn migrate(
     conn: &mut PgConnection,
     sql: &Sql,
     begin: &str,
-) -> Result<(), StoreError> {
+) -> Result<Migrated, StoreError> {
+    let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
     // In a transaction, because a pooler may give each statement another server otherwise.
     run(conn, begin).await?;
-    if up_to_date(conn, sql).await? {
-        return run(conn, "COMMIT").await;
+    let mut newest = found(conn, sql, known).await?;
+    if newest < known {
+        sql.query(sql::LOCK_MIGRATIONS)
+            .execute(&mut *conn)
+            .await
+            .map_err(failed(DOING))?;
+        // Somebody else may have done it all before the lock was free.
+        newest = found(conn, sql, known).await?;
+        if newest < known {
+            run_missing(conn, sql).await?;
+        }
     }
-    sql.query(sql::LOCK_MIGRATIONS)
-        .execute(&mut *conn)
-        .await
-        .map_err(failed(DOING))?;
-    // Somebody else may have done it all before the lock was free.
-    if !up_to_date(conn, sql).await? {
-        run_missing(conn, sql).await?;
-    }
-    run(conn, "COMMIT").await
+    run(conn, "COMMIT").await?;
+    let count = |version| u32::try_from(version).unwrap_or_default();
+    Ok(Migrated {
+        from: count(newest),
+        to: count(known),
+    })
 }
 
-/// Whether every migration has run.
-async fn up_to_date(conn: &mut PgConnection, sql: &Sql) -> Result<bool, StoreError> {
+/// The newest migration that has run, 0 when none has; one beyond `known` is refused.
+async fn found(conn: &mut PgConnection, sql: &Sql, known: i64) -> Result<i64, StoreError> {
     let (_, listed) = existing(conn, sql).await?;
     if !listed {
-        return Ok(false);
+        return Ok(0);
     }
     let newest = newest(conn, sql).await?;
-    let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
     if newest > known {
         return Err(
             StoreError::new(StoreErrorKind::NewerSchema, DOING).caused_by(format!(
@@ -77,7 +83,7 @@ async fn up_to_date(conn: &mut PgConnection, sql: &Sql) -> Result<bool, StoreErr
             )),
         );
     }
-    Ok(newest == known)
+    Ok(newest)
 }
 
 async fn run_missing(conn: &mut PgConnection, sql: &Sql) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use annals_core::{StoreError, StoreErrorKind};
+use annals_core::{Migrated, StoreError, StoreErrorKind};
 use sqlx::{
     ConnectOptions as _, Connection as _, PgConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -33,6 +33,7 @@ pub(crate) struct Opened {
     /// How a transaction that writes begins.
     pub(crate) begin: String,
     pub(crate) options: PostgresOptions,
+    pub(crate) migrated: Migrated,
 }
 
 /// Connects, and brings the store's tables up to date.
@@ -42,11 +43,13 @@ pub(crate) async fn open(url: &str, options: PostgresOptions) -> Result<Opened, 
     let sql = Sql::new(Schema::new(&options.schema)?);
     let begin = begin_text(&options);
     let mut attempts = Attempts::default();
-    while let Err(error) = prepare(&connect, &sql, &begin).await {
-        if !attempts.go_on_after(&error).await {
-            return Err(error);
+    let migrated = loop {
+        match prepare(&connect, &sql, &begin).await {
+            Ok(migrated) => break migrated,
+            Err(error) if attempts.go_on_after(&error).await => {}
+            Err(error) => return Err(error),
         }
-    }
+    };
     let pool = PgPoolOptions::new()
         .max_connections(options.max_connections.max(1))
         .acquire_timeout(options.acquire_timeout)
@@ -67,6 +70,7 @@ pub(crate) async fn open(url: &str, options: PostgresOptions) -> Result<Opened, 
         connect,
         begin,
         options,
+        migrated,
     })
 }
 
@@ -87,16 +91,20 @@ fn configured(connect: PgConnectOptions, options: &PostgresOptions) -> PgConnect
     }
 }
 
-async fn prepare(connect: &PgConnectOptions, sql: &Sql, begin: &str) -> Result<(), StoreError> {
+async fn prepare(
+    connect: &PgConnectOptions,
+    sql: &Sql,
+    begin: &str,
+) -> Result<Migrated, StoreError> {
     let mut conn = connect
         .connect()
         .await
         .map_err(failed("connect to the database"))?;
     check_release(&conn)?;
-    migrate::migrate(&mut conn, sql, begin).await?;
+    let migrated = migrate::migrate(&mut conn, sql, begin).await?;
     // It has done its work; an unclean end changes nothing.
     conn.close().await.ok();
-    Ok(())
+    Ok(migrated)
 }
 
 fn check_release(conn: &PgConnection) -> Result<(), StoreError> {

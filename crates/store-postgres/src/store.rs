@@ -1,9 +1,9 @@
 //! The store traits, on top of the writer and the pooled connections.
 
 use annals_core::{
-    Append, AppendError, AppendId, Appended, EventStore, Fingerprint, LogPage, LogRead, Position,
-    RecordedAppend, Store, StoreError, StoreErrorKind, StoredEvent, StreamName, StreamRead,
-    Version,
+    Append, AppendError, AppendId, Appended, EventStore, Fingerprint, LogPage, LogRead, Migrated,
+    Position, RecordedAppend, Store, StoreError, StoreErrorKind, StoredEvent, StreamName,
+    StreamRead, Version,
 };
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -123,5 +123,9 @@ impl Store for PostgresStore {
 
     fn kind(&self) -> &'static str {
         "PostgreSQL"
+    }
+
+    fn migrated(&self) -> Option<Migrated> {
+        Some(self.shared.migrated)
     }
 }

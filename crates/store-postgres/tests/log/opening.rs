@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use annals_core::{EventStore as _, Expected, Position, StoreErrorKind};
+use annals_core::{EventStore as _, Expected, Migrated, Position, Store as _, StoreErrorKind};
 use annals_postgres::{PostgresOptions, PostgresStore};
 use annals_testing::postgres::TestSchema;
 use futures_util::future::join_all;
@@ -64,6 +64,36 @@ async fn a_newer_schema_is_refused() {
         message.contains("a newer release wrote it, so run that one"),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn opening_tells_from_which_migration_to_which_it_came() {
+    let schema = TestSchema::create().await;
+    let store = open(&schema).await;
+    let Some(Migrated { from: 0, to }) = store.migrated() else {
+        panic!("{:?}", store.migrated());
+    };
+    store.close().await;
+    let mut conn = plain(&schema).await;
+    let newest: i64 = sqlx::query_scalar("SELECT max(version) FROM annals_migrations")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(i64::from(to), newest);
+    let store = open(&schema).await;
+    assert_eq!(store.migrated(), Some(Migrated { from: to, to }));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_another_opener_has_done_is_not_told_as_one_s_own() {
+    let schema = TestSchema::create().await;
+    let stores = join_all((0..4).map(|_| open(&schema))).await;
+    let made = stores
+        .iter()
+        .filter(|store| store.migrated().is_some_and(|migrated| migrated.from == 0));
+    assert_eq!(made.count(), 1);
+    join_all(stores.iter().map(|store| store.close())).await;
 }
 
 #[tokio::test]
