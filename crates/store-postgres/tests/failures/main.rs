@@ -7,3 +7,4 @@ mod accounts;
 mod failover;
 mod kills;
 mod network;
+mod refusals;
