@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use annals::{
     CaughtUpError, ExecuteError, InvalidId, InvalidName, LoadError, OpenError, ReadError,
-    StartError, StoreError,
+    StartError, StoreError, WaitError,
     cli::{self, CliError},
 };
 
@@ -12,6 +12,7 @@ use super::import::{Malformed, RowError};
 use crate::{
     domain::{AccountError, MoneyError},
     opening::OpeningError,
+    transferring::TransferringError,
 };
 
 /// Why a command of the bank failed.
@@ -82,6 +83,12 @@ pub enum BankError {
     /// An account that should have been opened was not.
     #[error("failed to open an account of the demo")]
     Opening(#[from] Box<OpeningError>),
+    /// A transfer that should have been begun was not.
+    #[error("failed to begin a transfer of the demo")]
+    Transferring(#[from] Box<TransferringError>),
+    /// A transfer's end was not seen.
+    #[error("failed to see the end of a transfer")]
+    TransferEnd(#[source] Box<WaitError>),
     /// The demo would mix its accounts with others.
     #[error(
         "failed to begin the demo: the store `{url}` holds other data already; choose a new \
@@ -160,6 +167,7 @@ impl BankError {
             | Self::Store(error) => Some(error),
             Self::Execute(error) => error.store_error(),
             Self::Opening(error) => error.store_error(),
+            Self::Transferring(error) => error.store_error(),
             Self::Row { source, .. } => source.store_error(),
             _ => None,
         }

@@ -51,8 +51,8 @@ pub struct Cli {
 enum Command {
     /// Tell the whole story on a real SQLite file, in under a minute.
     ///
-    /// Opens accounts, makes deposits and withdrawals, reads balances from the read model,
-    /// verifies the log, and rebuilds the read model, all on `demo-bank.db` in the current
+    /// Opens accounts, makes deposits, withdrawals and transfers, some of which come back, reads
+    /// balances from the read model, verifies the log, and rebuilds the read model, all on `demo-bank.db` in the current
     /// directory unless --store names another place. Run again, it adds more accounts to the
     /// same file. It is for people: --json changes nothing.
     Demo(demo::DemoArgs),
@@ -70,7 +70,7 @@ impl Cli {
     pub fn from_command_line() -> Self {
         let command = Self::command().mut_arg("store", |store| {
             store.help(format!(
-                "Where the events are: sqlite://PATH or memory: [default: {DEFAULT_STORE}; \
+                "Where the events are: sqlite://PATH, postgres://... or memory: [default: {DEFAULT_STORE}; \
                  for the demo {DEMO_STORE}]"
             ))
         });

@@ -14,10 +14,22 @@ fn help_of_the_demo_names_its_own_store() {
 #[test]
 fn the_demo_tells_its_story_twice_and_leaves_other_stores_alone() {
     let bank = Bank::new();
-    let small = ["demo", "--transactions", "300", "--accounts", "20"];
+    let small = [
+        "demo",
+        "--transactions",
+        "300",
+        "--accounts",
+        "20",
+        "--transfers",
+        "30",
+    ];
     let story = bank.ok(&small);
     for said in [
         "An overdraft is rejected",
+        "30 arrived, 60 came back",
+        "compensated (not done within 1s)",
+        "the account is frozen",
+        "nothing in flight",
         "ok     money is conserved",
         "0 rows differ",
         "sqlite3",
@@ -36,12 +48,24 @@ fn the_demo_tells_its_story_twice_and_leaves_other_stores_alone() {
 fn what_the_demo_says_to_try_next_can_be_pasted() {
     let bank = Bank::new();
     let store = "sqlite://my demo's.db";
-    let small = ["demo", "--transactions", "10", "--accounts", "1"];
+    let small = [
+        "demo",
+        "--transactions",
+        "10",
+        "--accounts",
+        "1",
+        "--transfers",
+        "1",
+    ];
     let story = bank.ok(&[&small[..], &["--store", store]].concat());
     let (_, next) = story.split_once("What to try next:\n").unwrap();
     let tried = next
         .lines()
-        .filter(|line| line.contains("projection") || line.contains("stream show"))
+        .filter(|line| {
+            [" projection ", " stream show ", " saga "]
+                .iter()
+                .any(|command| line.contains(command))
+        })
         .map(|line| {
             let pasted = Command::new("sh")
                 .args(["-c", line])
@@ -50,12 +74,20 @@ fn what_the_demo_says_to_try_next_can_be_pasted() {
                 .unwrap();
             assert!(pasted.status.success(), "{line}: {}", stderr(&pasted));
         });
-    assert_eq!(tried.count(), 3, "{next}");
+    assert_eq!(tried.count(), 5, "{next}");
 }
 
 #[test]
 fn a_demo_in_memory_proposes_nothing_that_is_gone() {
-    let small = ["demo", "--transactions", "10", "--accounts", "1"];
+    let small = [
+        "demo",
+        "--transactions",
+        "10",
+        "--accounts",
+        "1",
+        "--transfers",
+        "1",
+    ];
     let story = Bank::new().ok(&[&small[..], &["--store", "memory:"]].concat());
     assert!(story.contains("`memory:` is gone"), "{story}");
     assert!(!story.contains("sqlite3"), "{story}");

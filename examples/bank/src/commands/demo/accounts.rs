@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     commands::error::BankError,
-    domain::{Account, AccountCommand, AccountId, Amount, Currency, UserId},
+    domain::{Account, AccountCommand, AccountId, Amount, Currency, TransferId, UserId},
     opening::Opening,
 };
 
@@ -38,14 +38,28 @@ impl Accounts {
         self.run == 1
     }
 
-    /// How many there are.
-    pub(super) fn count(&self) -> u64 {
-        self.count
-    }
-
     /// The account with this number; the first is 0.
     pub(super) fn id(&self, number: u64) -> Result<AccountId, BankError> {
         Ok(format!("demo{}-{:04}", self.run, number + 1).parse()?)
+    }
+
+    /// An account that is not one of those that are counted, by a word for what is special.
+    pub(super) fn special(&self, word: &str) -> Result<AccountId, BankError> {
+        Ok(format!("demo{}-{word}", self.run).parse()?)
+    }
+
+    /// The transfer with this number.
+    pub(super) fn transfer(&self, number: u64) -> Result<TransferId, BankError> {
+        Ok(format!("demo{}-{:05}", self.run, number + 1).parse()?)
+    }
+
+    /// One of the transfers to a [special](Self::special) account.
+    pub(super) fn special_transfer(
+        &self,
+        word: &str,
+        number: u64,
+    ) -> Result<TransferId, BankError> {
+        Ok(format!("demo{}-to-{word}-{:02}", self.run, number + 1).parse()?)
     }
 
     /// Who owns the account with this number.
@@ -78,18 +92,30 @@ impl Accounts {
     }
 
     async fn open_one(&self, app: &App, number: u64) -> Result<(), BankError> {
-        let opening = Opening {
-            id: self.id(number)?,
-            owner: self.owner(number)?,
-            currency: Currency::default(),
-            command_id: None,
-            fingerprint: Vec::new(),
-            trace: None,
-        };
-        opening.execute(app).await.map_err(Box::new)?;
+        let id = self.id(number)?;
+        open_empty(app, id.clone(), self.owner(number)?).await?;
         let amount = Amount::new(FIRST_DEPOSIT)?;
-        app.execute::<Account>(&opening.id, AccountCommand::Deposit { amount })
+        app.execute::<Account>(&id, AccountCommand::Deposit { amount })
             .await?;
         Ok(())
     }
+
+    /// Opens a [special](Self::special) account, of a user of its own.
+    pub(super) async fn open_special(&self, app: &App, id: &AccountId) -> Result<(), BankError> {
+        let owner = format!("demo{}-user-000", self.run).parse()?;
+        open_empty(app, id.clone(), owner).await
+    }
+}
+
+async fn open_empty(app: &App, id: AccountId, owner: UserId) -> Result<(), BankError> {
+    let opening = Opening {
+        id,
+        owner,
+        currency: Currency::default(),
+        command_id: None,
+        fingerprint: Vec::new(),
+        trace: None,
+    };
+    opening.execute(app).await.map_err(Box::new)?;
+    Ok(())
 }

@@ -4,14 +4,15 @@ mod accounts;
 mod next;
 mod show;
 mod traffic;
+mod transfers;
 
 use std::time::{Duration, Instant};
 
 use annals::{
     App,
     cli::{
-        self, OperatorCommand, OperatorOptions, Output, ProjectionCommand, RebuildArgs, ShowArgs,
-        StoreCommand, StreamCommand, count, duration, per_second,
+        self, OperatorCommand, OperatorOptions, Output, ProjectionCommand, RebuildArgs, SagaArgs,
+        SagaCommand, ShowArgs, StoreCommand, StreamCommand, count, duration, per_second,
     },
 };
 use clap::Args;
@@ -19,6 +20,7 @@ use clap::Args;
 use super::{checks, error::BankError, wiring};
 use crate::domain::UserBalance;
 use accounts::Accounts;
+use traffic::Traffic;
 
 /// A file of its own: nobody wants generated accounts in the bank's books.
 pub(super) const DEMO_STORE: &str = "sqlite://demo-bank.db";
@@ -31,6 +33,9 @@ pub(super) struct DemoArgs {
     /// How many deposits and withdrawals to make
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     transactions: u64,
+    /// How many transfers to make
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    transfers: u64,
     /// How many accounts to open
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     accounts: u64,
@@ -77,7 +82,8 @@ async fn tell(
     let started = Instant::now();
     let before = app.store().head().await?;
     accounts.open(app).await?;
-    traffic::run(app, &accounts, args.transactions, args.seed).await?;
+    let mut traffic = Traffic::new(args.accounts, args.seed);
+    traffic::run(app, &accounts, &mut traffic, args.transactions).await?;
     let head = app.store().head().await?;
     let (events, took) = (head.get().saturating_sub(before.get()), started.elapsed());
     output.line(&format!(
@@ -88,13 +94,16 @@ async fn tell(
     ))?;
     show::overdraft(app, &accounts, output).await?;
 
-    output.line("\n2. The read model `user_balance` has followed. The richest users:")?;
+    transfer(app, args, &accounts, &mut traffic, options).await?;
+
+    let head = app.store().head().await?;
+    output.line("\n3. The read model `user_balance` has followed. The richest users:")?;
     app.caught_up_within::<UserBalance>(head, CAUGHT_UP_WITHIN)
         .await?;
     show::top_balances(app, output).await?;
     let stream = accounts.first_stream()?;
     output.line(&format!(
-        "\n3. How `{stream}` came to its balance, from the first event on:"
+        "\n4. How `{stream}` came to its balance, from the first event on:"
     ))?;
     let show = OperatorCommand::Stream(StreamCommand::Show(ShowArgs {
         stream,
@@ -103,11 +112,11 @@ async fn tell(
     }));
     cli::run_on(app, show, options, Vec::new()).await?;
 
-    output.line("\n4. Is the log sound, and no money lost?")?;
+    output.line("\n5. Is the log sound, and no money lost?")?;
     let verify = OperatorCommand::Store(StoreCommand::Verify);
     cli::run_on(app, verify, options, checks::all()).await?;
 
-    output.line("\n5. The read model can be rebuilt from the log at any time, live:")?;
+    output.line("\n6. The read model can be rebuilt from the log at any time, live:")?;
     let rebuild = OperatorCommand::Projection(ProjectionCommand::Rebuild(RebuildArgs {
         name: "user_balance".to_owned(),
         verify: true,
@@ -116,5 +125,32 @@ async fn tell(
     }));
     cli::run_on(app, rebuild, options, Vec::new()).await?;
     output.line(&next::what_next(url, &accounts)?)?;
+    Ok(())
+}
+
+/// Makes the transfers, and shows what happened to one of them.
+async fn transfer(
+    app: &App,
+    args: &DemoArgs,
+    accounts: &Accounts,
+    traffic: &mut Traffic,
+    options: &OperatorOptions,
+) -> Result<(), BankError> {
+    let output = Output::new(false);
+    output.line(&format!(
+        "\n2. {} transfers, each a saga: the money arrives, or it comes back",
+        count(args.transfers)
+    ))?;
+    let started = Instant::now();
+    let (ends, one) = transfers::run(app, accounts, traffic, args.transfers).await?;
+    let took = started.elapsed();
+    output.line(&format!("   in {}:", duration(took)))?;
+    transfers::tell(ends, output)?;
+    output.line("   What happened to one of these, as its own stream tells it:")?;
+    let show = OperatorCommand::Saga(SagaCommand::Show(SagaArgs {
+        id: one.to_string(),
+        saga: None,
+    }));
+    cli::run_on(app, show, options, Vec::new()).await?;
     Ok(())
 }

@@ -22,7 +22,8 @@ pub(super) fn what_next(url: &str, accounts: &Accounts) -> Result<String, BankEr
     let bank = quoted(&program()).into_owned();
     let store = quoted(url);
     let stream = accounts.first_stream()?;
-    let account = accounts.id(0)?;
+    let (account, other) = (accounts.id(0)?, accounts.id(1)?);
+    let transfer = accounts.transfer(0)?;
     let owner = accounts.owner(0)?;
     let file = path.display().to_string();
     let file = quoted(&file);
@@ -31,6 +32,8 @@ pub(super) fn what_next(url: &str, accounts: &Accounts) -> Result<String, BankEr
          \x20 {bank} --store {store} projection list\n\
          \x20 {bank} --store {store} projection rebuild user_balance --verify\n\
          \x20 {bank} --store {store} stream show {stream} --backwards --limit 10\n\
+         \x20 {bank} --store {store} saga list --state compensated --limit 5\n\
+         \x20 {bank} --store {store} saga show {transfer}\n\
          \x20 {bank} --store {store} stream tail --follow\n\
          \x20 sqlite3 {file} \"SELECT owner, balance FROM user_balance ORDER BY balance DESC LIMIT 5\"\n\
          \x20 sqlite3 {file} \"SELECT * FROM events_json ORDER BY position DESC LIMIT 3\"\n\
@@ -38,7 +41,10 @@ pub(super) fn what_next(url: &str, accounts: &Accounts) -> Result<String, BankEr
          and while it serves, in another terminal:\n\
          \x20 curl -s localhost:8080/users/{owner}/balance\n\
          \x20 curl -s localhost:8080/accounts/{account}/deposits \
-         -H 'Content-Type: application/json' -H 'Idempotency-Key: k1' -d '{{\"amount\": 500}}'"
+         -H 'Content-Type: application/json' -H 'Idempotency-Key: k1' -d '{{\"amount\": 500}}'\n\
+         \x20 curl -s localhost:8080/transfers -H 'Content-Type: application/json' \
+         -d '{{\"from\": \"{account}\", \"to\": \"{other}\", \"amount\": 500, \"id\": \"t1\"}}'\n\
+         \x20 curl -s localhost:8080/transfers/t1"
     ))
 }
 

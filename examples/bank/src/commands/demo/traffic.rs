@@ -1,4 +1,4 @@
-//! The demo's deposits and withdrawals: the same ones for the same seed.
+//! The demo's deposits, withdrawals and transfers: the same ones for the same seed.
 
 use annals::{App, cli::Meter};
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -16,11 +16,10 @@ const SHOWN_EVERY: u64 = 100;
 pub(super) async fn run(
     app: &App,
     accounts: &Accounts,
+    traffic: &mut Traffic,
     transactions: u64,
-    seed: u64,
 ) -> Result<(), BankError> {
     let mut meter = Meter::new("making transactions", "commands");
-    let mut traffic = Traffic::new(accounts.count(), seed);
     let commands = (0..transactions).map(|_| {
         let (number, command) = traffic.next();
         execute(app.clone(), accounts.id(number), command)
@@ -50,16 +49,16 @@ async fn execute(
     }
 }
 
-/// Deposits and withdrawals that the bank accepts in whatever order they arrive, so that the
+/// Movements that the bank accepts in whatever order they arrive, so that the
 /// balances at the end depend on the seed alone.
-struct Traffic {
+pub(super) struct Traffic {
     random: SplitMix64,
     /// What can still be withdrawn from each account, counting none of the later deposits.
     left: Vec<i64>,
 }
 
 impl Traffic {
-    fn new(accounts: u64, seed: u64) -> Self {
+    pub(super) fn new(accounts: u64, seed: u64) -> Self {
         let accounts = usize::try_from(accounts).unwrap_or(0);
         Self {
             random: SplitMix64(seed),
@@ -88,6 +87,30 @@ impl Traffic {
             number,
             amount.map(|amount| AccountCommand::Withdraw { amount }),
         )
+    }
+}
+
+impl Traffic {
+    /// A transfer between two accounts, of no more than the one can spare; to an account that does
+    /// not exist when there is but one.
+    pub(super) fn transfer(&mut self) -> Result<(u64, u64, Amount), BankError> {
+        let accounts = u64::try_from(self.left.len()).unwrap_or(1).max(1);
+        let from = self.random.below(accounts);
+        let to = match self.random.below(accounts) {
+            to if to == from => (to + 1) % accounts.max(2),
+            to => to,
+        };
+        let left = usize::try_from(from)
+            .ok()
+            .and_then(|from| self.left.get_mut(from));
+        let most = left
+            .as_deref()
+            .map_or(1, |left| (left / 50).clamp(1, 20_000));
+        let amount = self.random.amount(most)?;
+        if let Some(left) = left {
+            *left -= amount.minor_units();
+        }
+        Ok((from, to, amount))
     }
 }
 
