@@ -186,6 +186,9 @@ async fn fold_next_page(
     session: &mut Session<'_>,
     projection: &Installed,
 ) -> Result<bool, FoldError> {
+    // First of all, since an append of another process may move the checkpoint until then: beyond
+    // a head that was read before, as it would be if it belonged to another log.
+    record::locked(session, &projection.spec().name).await?;
     let head = events::head(session).await?;
     let Some(checkpoint) = active(session, projection, head).await? else {
         return Ok(false);

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod failing_statements;
+mod inline_installing;
 mod owners;
 mod read_models;
 mod sql_live;
