@@ -1,7 +1,5 @@
 //! What the server refuses, and that the store says so, in time, and goes on when it can.
 
-use std::time::Duration;
-
 use annals_core::{Append, AppendError, Appended, EventStore as _, StoreError, StoreErrorKind};
 use annals_postgres::{PostgresOptions, PostgresStore};
 use annals_testing::postgres::Cluster;
@@ -135,22 +133,22 @@ async fn time_outs_of_the_server_are_transient_and_lose_nothing() {
     cluster.sql("ALTER DATABASE annals SET idle_in_transaction_session_timeout = '1ms'");
     cluster.sql("ALTER DATABASE annals SET statement_timeout = '3ms'");
     let store = open(&cluster.url()).await;
-    let mut failed = 0;
     for number in 0..100 {
-        loop {
-            let result = append(&store, deposit(1, number % 5, number)).await;
-            if result.is_ok() {
-                break;
-            }
-            let (kind, transient) = refusal(result);
-            assert!(transient, "{kind:?}");
-            failed += 1;
-        }
+        recovers(&store, number).await;
     }
-    cluster.sql("ALTER DATABASE annals RESET ALL");
-    cluster.sql_in("postgres", TERMINATE);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let store = open(&cluster.url()).await;
-    println!("{failed} appends timed out");
-    assert_eq!(head(&store).await.get(), 100);
+    // Whoever waits for a transaction that does not end is told so.
+    let mut other = PgConnection::connect(&cluster.url())
+        .await
+        .expect("it connects");
+    let settings = "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0";
+    let set = sqlx::raw_sql(settings).execute(&mut other).await;
+    set.expect("they can be set");
+    let mut transaction = other.begin().await.expect("it begins");
+    let appended = store.append_in(&mut transaction, deposit(1, 9, 1)).await;
+    appended.expect("an append succeeds");
+    let refused = refusal(append(&store, deposit(1, 1, 100)).await);
+    assert_eq!(refused, (StoreErrorKind::Busy, true));
+    transaction.rollback().await.expect("it rolls back");
+    recovers(&store, 100).await;
+    assert_eq!(head(&store).await.get(), 101);
 }
