@@ -3,6 +3,9 @@
 //! Pure state machines: a store asks for the next slice, runs a statement for it, and hands over
 //! what came, until there is no further slice.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     event::StoredEvent,
     order::{Direction, Position, Version},
@@ -110,9 +113,10 @@ impl<'r> LogPages<'r> {
         self.page.events.extend(events);
         let forwards = self.read.direction == Direction::Forwards;
         let edge = if forwards { slice.last } else { slice.first };
-        self.page.scanned_to = match last {
-            Some(last) if full => last,
-            _ => edge,
+        // What was cut off begins right after what came before, even if that is nothing.
+        self.page.scanned_to = match full {
+            true => last.unwrap_or(self.page.scanned_to),
+            false => edge,
         };
         self.page.at_end = if forwards {
             self.page.scanned_to >= self.head
