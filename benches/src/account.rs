@@ -38,9 +38,10 @@ pub(crate) enum AccountEvent {
     Withdrawn { owner: String, amount: i64 },
 }
 
-#[derive(Clone, Debug)]
+#[derive(Serialize, Deserialize, Clone, Debug)]
 pub(crate) enum AccountCommand {
     Deposit { amount: i64 },
+    Withdraw { amount: i64 },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -64,12 +65,18 @@ impl Aggregate for Account {
     type Error = AccountError;
 
     fn decide(&self, command: AccountCommand) -> Result<Vec<AccountEvent>, AccountError> {
-        let AccountCommand::Deposit { amount } = command;
         let owner = self.owner.clone().ok_or(AccountError::NotFound)?;
-        if amount <= 0 || self.balance.checked_add(amount).is_none() {
-            return Err(AccountError::OutOfRange);
+        match command {
+            AccountCommand::Deposit { amount }
+                if amount > 0 && self.balance.checked_add(amount).is_some() =>
+            {
+                Ok(vec![AccountEvent::Deposited { owner, amount }])
+            }
+            AccountCommand::Withdraw { amount } if (1..=self.balance).contains(&amount) => {
+                Ok(vec![AccountEvent::Withdrawn { owner, amount }])
+            }
+            _ => Err(AccountError::OutOfRange),
         }
-        Ok(vec![AccountEvent::Deposited { owner, amount }])
     }
 
     fn evolve(&mut self, event: &AccountEvent) {

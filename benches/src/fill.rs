@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use annals::{
-    Append, EventId, EventStore as _, Expected, Metadata, NewEvent, StreamName,
+    Append, EventId, EventStore, Expected, Metadata, NewEvent, StreamName,
     sqlite::{SqliteOptions, SqliteStore, Synchronous},
 };
 use chrono::Utc;
@@ -29,6 +29,16 @@ pub(crate) async fn log(file: &Path, events: u64, accounts: u64) -> Outcome<()> 
         ..SqliteOptions::default()
     };
     let store = SqliteStore::open(&file.display().to_string(), options).await?;
+    self::events(&store, events, accounts).await?;
+    store.close().await;
+    Ok(())
+}
+
+/// As [`log`], into a store that is open.
+pub(crate) async fn events<S>(store: &S, events: u64, accounts: u64) -> Outcome<()>
+where
+    S: EventStore + Clone,
+{
     let streams: Vec<StreamName> = (0..accounts)
         .map(|number| AccountId::numbered(number)?.stream())
         .collect::<Outcome<_>>()?;
@@ -46,9 +56,7 @@ pub(crate) async fn log(file: &Path, events: u64, accounts: u64) -> Outcome<()> 
     stream::iter(appends)
         .buffered(IN_FLIGHT)
         .try_collect::<()>()
-        .await?;
-    store.close().await;
-    Ok(())
+        .await
 }
 
 fn append(streams: &[StreamName], events: std::ops::Range<u64>) -> Outcome<Append> {

@@ -9,6 +9,7 @@ mod fill;
 mod hand_written;
 mod load;
 mod measure;
+mod postgres;
 mod rebuild;
 mod report;
 mod scan;
@@ -60,8 +61,10 @@ enum What {
     Rebuild,
     /// Loading a long aggregate, against reading and decoding its rows by hand.
     Load,
-    /// All of them.
+    /// All of them, but for those on PostgreSQL.
     All,
+    /// What the store on PostgreSQL and sagas are worth; needs a server.
+    Postgres(postgres::Arguments),
     /// One round of `rebuild`, in a process of its own so that its memory can be measured.
     #[command(hide = true)]
     Replay { replay: Replay, file: PathBuf },
@@ -89,6 +92,11 @@ async fn main() -> Outcome<()> {
     if let What::Replay { replay, file } = &arguments.what {
         let replayed = scan::replay(*replay, file).await?;
         println!("{}", serde_json::to_string(&replayed)?);
+        return Ok(());
+    }
+    if let What::Postgres(postgres) = &arguments.what
+        && postgres.is_node().await?
+    {
         return Ok(());
     }
     let dir = match &arguments.dir {
@@ -127,6 +135,9 @@ async fn sections(what: &What, dir: &Path, extent: &Extent) -> Outcome<Vec<Secti
     }
     if all || matches!(what, What::Load) {
         sections.push(load::measure(dir, extent).await?);
+    }
+    if let What::Postgres(postgres) = what {
+        sections.extend(postgres::measure(postgres, dir, extent).await?);
     }
     Ok(sections)
 }

@@ -1,0 +1,7 @@
+-- The whole log in order, every column, in binary. Index: the primary key.
+COPY (
+    SELECT position, stream, version, type, schema_version, id, recorded_at,
+        correlation_id, causation_id, metadata, tags, payload
+    FROM events
+    ORDER BY position
+) TO STDOUT (FORMAT binary)
