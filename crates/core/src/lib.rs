@@ -19,6 +19,7 @@ pub mod decode;
 mod difference;
 pub mod event;
 pub mod id;
+pub mod inspection;
 pub mod memory;
 pub mod metadata;
 pub mod name;
@@ -52,6 +53,7 @@ pub use event::{
     UpcastError, Upcaster,
 };
 pub use id::{AppendId, CausationId, CommandId, CorrelationId, EventId, Id, InvalidId};
+pub use inspection::{TableSize, TagMismatch};
 pub use memory::MemoryStore;
 pub use metadata::{Metadata, TraceContext};
 pub use name::{Category, EventType, InvalidName, StreamName, Tag};

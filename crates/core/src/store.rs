@@ -8,6 +8,7 @@ use crate::{
     append::{Append, AppendError, Appended, Fingerprint},
     event::StoredEvent,
     id::AppendId,
+    inspection::{TableSize, TagMismatch},
     name::StreamName,
     order::{Position, Version},
     projection_store::ProjectionStore,
@@ -125,6 +126,7 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
 }
 
 /// Everything the engines need of a store.
+#[async_trait]
 pub trait Store: EventStore + ProjectionStore + SnapshotStore {
     /// The store as itself, for projections that are written for one kind of store.
     fn as_any(&self) -> &dyn std::any::Any;
@@ -135,6 +137,24 @@ pub trait Store: EventStore + ProjectionStore + SnapshotStore {
     /// What opening it made of its tables; `None` for a store that has none.
     fn migrated(&self) -> Option<Migrated> {
         None
+    }
+
+    /// What each of the store's tables takes on disk, the largest first; empty where that can't be
+    /// told by table.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    async fn table_sizes(&self) -> Result<Vec<TableSize>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// The first tags, by position, on which events and the store's index of tags disagree: none
+    /// in a sound store, or in one without such an index.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    async fn tag_mismatches(&self, _limit: usize) -> Result<Vec<TagMismatch>, StoreError> {
+        Ok(Vec::new())
     }
 }
 

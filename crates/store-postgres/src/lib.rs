@@ -8,6 +8,7 @@ mod error;
 mod event_row;
 mod facts;
 mod insert;
+mod inspection;
 mod location;
 mod lock;
 mod log;

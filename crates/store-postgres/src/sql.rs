@@ -46,6 +46,8 @@ statements! {
     SNAPSHOT = "snapshot";
     STORE_EXISTS = "store_exists";
     STREAM_VERSION = "stream_version";
+    TABLE_SIZES = "table_sizes";
+    TAG_MISMATCHES = "tag_mismatches";
     TAKEN_NAMES = "taken_names";
     VERSIONS_AT = "versions_at";
 }

@@ -3,13 +3,13 @@
 use annals_core::{
     Append, AppendError, AppendId, Appended, EventStore, Fingerprint, LogPage, LogRead, Migrated,
     Position, RecordedAppend, Store, StoreError, StoreErrorKind, StoredEvent, StreamName,
-    StreamRead, Version,
+    StreamRead, TableSize, TagMismatch, Version,
 };
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use crate::{
-    PostgresStore, append, facts, log, transfer,
+    PostgresStore, append, facts, inspection, log, transfer,
     writer::{self, Job, Request},
 };
 
@@ -116,6 +116,7 @@ impl EventStore for PostgresStore {
     }
 }
 
+#[async_trait]
 impl Store for PostgresStore {
     fn as_any(&self) -> &dyn std::any::Any {
         self
@@ -127,5 +128,20 @@ impl Store for PostgresStore {
 
     fn migrated(&self) -> Option<Migrated> {
         Some(self.shared.migrated)
+    }
+
+    async fn table_sizes(&self) -> Result<Vec<TableSize>, StoreError> {
+        self.read("measure the tables", (), |session, ()| {
+            Box::pin(inspection::table_sizes(session))
+        })
+        .await
+    }
+
+    async fn tag_mismatches(&self, limit: usize) -> Result<Vec<TagMismatch>, StoreError> {
+        let doing = "compare the index of tags with the events";
+        self.read(doing, limit, |session, limit| {
+            Box::pin(inspection::tag_mismatches(session, *limit))
+        })
+        .await
     }
 }

@@ -6,6 +6,7 @@ mod append;
 mod error;
 mod frame;
 mod insert;
+mod inspection;
 mod location;
 mod log;
 mod matching;

@@ -28,6 +28,7 @@ statements! {
     SAVE_SNAPSHOT = "save_snapshot";
     SNAPSHOT = "snapshot";
     STREAM_VERSION = "stream_version";
+    TAG_MISMATCHES = "tag_mismatches";
     TAKEN_NAMES = "taken_names";
     VERSION_AT = "version_at";
 }

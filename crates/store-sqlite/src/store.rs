@@ -3,7 +3,7 @@
 use annals_core::{
     Append, AppendError, AppendId, Appended, EventStore, Fingerprint, LogPage, LogRead, Migrated,
     Position, RecordedAppend, Store, StoreError, StoreErrorKind, StoredEvent, StreamName,
-    StreamRead, Version,
+    StreamRead, TagMismatch, Version,
 };
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::{
     SqliteStore, append,
     error::failed,
-    log, repeat, transfer,
+    inspection, log, repeat, transfer,
     writer::{Import, Job, Request},
 };
 
@@ -115,6 +115,7 @@ impl SqliteStore {
     }
 }
 
+#[async_trait]
 impl Store for SqliteStore {
     fn as_any(&self) -> &dyn std::any::Any {
         self
@@ -126,5 +127,11 @@ impl Store for SqliteStore {
 
     fn migrated(&self) -> Option<Migrated> {
         Some(self.shared.migrated)
+    }
+
+    async fn tag_mismatches(&self, limit: usize) -> Result<Vec<TagMismatch>, StoreError> {
+        let doing = "compare the index of tags with the events";
+        let mut conn = self.reading(doing).await?;
+        inspection::tag_mismatches(&mut conn, limit).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, ffi::OsString, path::Path};
 
-use annals_core::{EventType, Position, Store, StoredEvent, Version};
+use annals_core::{EventType, Position, ProjectionState, Store, StoredEvent, TableSize, Version};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -26,11 +26,23 @@ struct Stats {
     head: Position,
     payload_bytes: u64,
     /// What the store takes on disk, where that can be told.
-    file_bytes: Option<u64>,
+    disk_bytes: Option<u64>,
+    /// The same by table, the largest first, where that can be told.
+    tables: Vec<TableSize>,
     first: Option<String>,
     last: Option<String>,
     /// The most frequent one first.
     types: Vec<TypeCount>,
+    projections: Vec<ProjectionStats>,
+}
+
+#[derive(Serialize)]
+struct ProjectionStats {
+    name: String,
+    state: ProjectionState,
+    checkpoint: Position,
+    /// How many events of those counted it has not folded.
+    lag: u64,
 }
 
 #[derive(Serialize)]
@@ -62,13 +74,30 @@ pub(super) async fn run(
     }
     let head = log.head();
     drop(log);
+    let mut stats = counted.stats(store.kind(), head);
+    stats.tables = store.table_sizes().await?;
     let file = options.store.as_deref().and_then(sqlite_path);
-    let stats = counted.stats(
-        store.kind(),
-        head,
-        file.and_then(|path| size_on_disk(&path)),
-    );
+    stats.disk_bytes = match file {
+        Some(path) => size_on_disk(&path),
+        None if stats.tables.is_empty() => None,
+        None => Some(stats.tables.iter().map(|table| table.bytes).sum()),
+    };
+    stats.projections = projections(store, head).await?;
     output.answer(&stats, || text(&stats))
+}
+
+async fn projections(store: &dyn Store, head: Position) -> Result<Vec<ProjectionStats>, CliError> {
+    let records = store.projections().await?.into_iter();
+    let stats = records.map(|record| {
+        let checkpoint = record.checkpoint.position;
+        ProjectionStats {
+            name: record.name,
+            state: record.state,
+            checkpoint,
+            lag: head.get().saturating_sub(checkpoint.get()),
+        }
+    });
+    Ok(stats.collect())
 }
 
 impl Counted {
@@ -87,7 +116,7 @@ impl Counted {
         }
     }
 
-    fn stats(self, kind: &'static str, head: Position, file_bytes: Option<u64>) -> Stats {
+    fn stats(self, kind: &'static str, head: Position) -> Stats {
         let mut types: Vec<TypeCount> = self
             .types
             .into_iter()
@@ -104,10 +133,12 @@ impl Counted {
             streams: self.streams,
             head,
             payload_bytes: self.payload_bytes,
-            file_bytes,
+            disk_bytes: None,
+            tables: Vec::new(),
             first: self.first.map(time),
             last: self.last.map(time),
             types,
+            projections: Vec::new(),
         }
     }
 }
@@ -131,20 +162,55 @@ fn text(stats: &Stats) -> String {
     fact("streams", count(stats.streams));
     fact("head", count(stats.head.get()));
     fact("payloads", size(stats.payload_bytes));
-    if let Some(bytes) = stats.file_bytes {
+    if let Some(bytes) = stats.disk_bytes {
         fact("on disk", size(bytes));
     }
     fact("first event", or_none(&stats.first));
     fact("last event", or_none(&stats.last));
-    if stats.types.is_empty() {
-        return facts.to_string();
+    let parts = [
+        Some(facts.to_string()),
+        types(&stats.types),
+        tables(&stats.tables),
+        projections_table(&stats.projections),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    parts.join("\n\n")
+}
+
+fn types(types: &[TypeCount]) -> Option<String> {
+    let mut table = Table::new([("type", Align::Left), ("events", Align::Right)]);
+    for TypeCount { event_type, events } in types.iter().take(SHOWN_TYPES) {
+        table.row([event_type.to_string(), count(*events)]);
     }
-    let mut types = Table::new([("type", Align::Left), ("events", Align::Right)]);
-    for TypeCount { event_type, events } in stats.types.iter().take(SHOWN_TYPES) {
-        types.row([event_type.to_string(), count(*events)]);
+    let shown = match types.len().saturating_sub(SHOWN_TYPES) {
+        0 => table.to_string(),
+        more => format!("{table}\nand {more} more types (--json shows all)"),
+    };
+    (!types.is_empty()).then_some(shown)
+}
+
+fn tables(sizes: &[TableSize]) -> Option<String> {
+    let mut table = Table::new([("table", Align::Left), ("on disk", Align::Right)]);
+    for TableSize { table: name, bytes } in sizes {
+        table.row([name.clone(), size(*bytes)]);
     }
-    match stats.types.len().saturating_sub(SHOWN_TYPES) {
-        0 => format!("{facts}\n\n{types}"),
-        more => format!("{facts}\n\n{types}\nand {more} more types (--json shows all)"),
+    (!sizes.is_empty()).then(|| table.to_string())
+}
+
+fn projections_table(projections: &[ProjectionStats]) -> Option<String> {
+    let mut table = Table::new([
+        ("projection", Align::Left),
+        ("state", Align::Left),
+        ("checkpoint", Align::Right),
+        ("lag", Align::Right),
+    ]);
+    for projection in projections {
+        table.row([
+            projection.name.clone(),
+            projection.state.as_str().to_owned(),
+            count(projection.checkpoint.get()),
+            count(projection.lag),
+        ]);
     }
+    (!projections.is_empty()).then(|| table.to_string())
 }

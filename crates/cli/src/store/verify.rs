@@ -3,6 +3,7 @@
 mod checkpoints;
 mod dense;
 mod ids;
+mod tags;
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,7 @@ use annals_core::{Position, StoreError, StoreErrorKind, Version};
 use annals_runtime::App;
 use serde::Serialize;
 
-use self::{checkpoints::Checkpoints, dense::Dense, ids::UniqueIds};
+use self::{checkpoints::Checkpoints, dense::Dense, ids::UniqueIds, tags::Tags};
 use super::{
     export::Appends,
     log::WholeLog,
@@ -67,10 +68,11 @@ pub(super) async fn run(
 
 async fn verify(app: &App, mut checks: Vec<Box<dyn LogCheck>>) -> Result<Report, CliError> {
     let started = Instant::now();
-    let own: [Box<dyn LogCheck>; 3] = [
+    let own: [Box<dyn LogCheck>; 4] = [
         Box::new(Dense::default()),
         Box::new(UniqueIds::default()),
         Box::new(Checkpoints::default()),
+        Box::new(Tags),
     ];
     checks.splice(0..0, own);
     for check in &mut checks {

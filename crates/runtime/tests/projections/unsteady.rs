@@ -229,6 +229,7 @@ impl SnapshotStore for Unsteady {
     }
 }
 
+#[async_trait]
 impl Store for Unsteady {
     fn as_any(&self) -> &dyn Any {
         self
@@ -236,6 +237,10 @@ impl Store for Unsteady {
 
     fn kind(&self) -> &'static str {
         "unsteady"
+    }
+
+    async fn tag_mismatches(&self, limit: usize) -> Stored<Vec<annals_core::TagMismatch>> {
+        self.store.tag_mismatches(limit).await
     }
 }
 

@@ -371,6 +371,7 @@ impl SnapshotStore for Node {
     }
 }
 
+#[async_trait]
 impl Store for Node {
     fn as_any(&self) -> &dyn Any {
         self
@@ -378,5 +379,9 @@ impl Store for Node {
 
     fn kind(&self) -> &'static str {
         "a node of the simulation"
+    }
+
+    async fn tag_mismatches(&self, limit: usize) -> Stored<Vec<annals_core::TagMismatch>> {
+        self.stored(self.store.tag_mismatches(limit)).await
     }
 }
