@@ -12,7 +12,8 @@ use std::{path::Path, sync::Arc};
 
 use annals_core::{
     Append, AppendError, CausationId, CorrelationId, EventId, EventStore, EventType, Expected,
-    LogRead, Metadata, NewEvent, Position, StoreErrorKind, StreamName, StreamRead, Tag, Version,
+    LogRead, Metadata, NewEvent, Position, Store, StoreErrorKind, StreamName, StreamRead, Tag,
+    TagMismatch, Version,
 };
 use annals_sqlite::{SqliteOptions, SqliteStore};
 use chrono::{DateTime, Utc};
@@ -307,4 +308,30 @@ async fn closing_finishes_what_was_accepted_and_empties_the_write_ahead_log() {
     };
     assert_eq!(error.kind(), StoreErrorKind::Closed);
     assert!(!file.0.path().join("store.db-wal").exists());
+}
+
+#[tokio::test]
+async fn tags_that_the_index_lacks_or_makes_up_are_found() {
+    let file = File::new();
+    let store = file.open().await;
+    let new = append("account-a", Expected::Any, &[b"{}", b"{}"]);
+    store.append(new).await.unwrap();
+    assert_eq!(store.tag_mismatches(10).await.unwrap(), []);
+    let mut conn = plain(&file.path()).await;
+    let planted = "DELETE FROM event_tags WHERE position = 2; \
+         INSERT INTO event_tags VALUES ('owner:eve', 1), ('owner:alice', 4)";
+    sqlx::raw_sql(planted).execute(&mut conn).await.unwrap();
+    let mismatch = |position, tag: &str, missing| TagMismatch {
+        position: Position::new(position),
+        tag: tag.to_owned(),
+        missing,
+    };
+    let found = [
+        mismatch(1, "owner:eve", false),
+        mismatch(2, "owner:alice", true),
+        mismatch(4, "owner:alice", false),
+    ];
+    assert_eq!(store.tag_mismatches(10).await.unwrap(), found);
+    assert_eq!(store.tag_mismatches(1).await.unwrap(), found[..1]);
+    store.close().await;
 }
