@@ -1,8 +1,8 @@
 //! Holes, large payloads, and what the server refuses.
 
 use annals_core::{
-    Append, AppendError, EventStore as _, Expected, LogRead, Position, StoreErrorKind, StreamRead,
-    Version,
+    Append, AppendError, EventStore as _, Expected, LogRead, Position, Store as _, StoreErrorKind,
+    StreamRead, Tag, TagMismatch, Version,
 };
 use annals_testing::postgres::TestSchema;
 use chrono::DateTime;
@@ -88,5 +88,40 @@ async fn a_time_that_the_server_does_not_have_is_refused_before_it_gets_there() 
         found.recorded_at.timestamp_micros(),
         latest.timestamp_micros()
     );
+    store.close().await;
+}
+
+#[tokio::test]
+async fn tags_that_the_index_lacks_or_makes_up_are_found() {
+    let schema = TestSchema::create().await;
+    let store = open(&schema).await;
+    let mut tagged = event(b"{}");
+    tagged.tags.push(Tag::parse("note:a\"b\\c é").unwrap());
+    let bare = event(b"{}");
+    let events = vec![tagged, event(b"{}"), bare];
+    let new = Append::to(
+        stream("account-a"),
+        Expected::Any,
+        events,
+        chrono::Utc::now(),
+    );
+    store.append(new).await.unwrap();
+    assert_eq!(store.tag_mismatches(10).await.unwrap(), []);
+    let mut conn = plain(&schema).await;
+    run(&mut conn, "DELETE FROM event_tags WHERE position = 2").await;
+    let strays = "INSERT INTO event_tags VALUES ('owner:eve', 1), ('owner:alice', 4)";
+    run(&mut conn, strays).await;
+    let mismatch = |position, tag: &str, missing| TagMismatch {
+        position: Position::new(position),
+        tag: tag.to_owned(),
+        missing,
+    };
+    let planted = [
+        mismatch(1, "owner:eve", false),
+        mismatch(2, "owner:alice", true),
+        mismatch(4, "owner:alice", false),
+    ];
+    assert_eq!(store.tag_mismatches(10).await.unwrap(), planted);
+    assert_eq!(store.tag_mismatches(1).await.unwrap(), planted[..1]);
     store.close().await;
 }

@@ -137,3 +137,22 @@ async fn a_database_that_is_not_there_is_not_found_and_the_password_stays_hidden
     assert!(message.contains("no_such_database"), "{message}");
     assert!(!message.contains("secret"), "{message}");
 }
+
+#[tokio::test]
+async fn the_tables_take_space_on_disk() {
+    let schema = TestSchema::create().await;
+    let store = open(&schema).await;
+    let new = append("account-a", Expected::Any, &[b"{}"]);
+    store.append(new).await.unwrap();
+    let sizes = store.table_sizes().await.unwrap();
+    assert!(
+        sizes.windows(2).all(|pair| pair[0].bytes >= pair[1].bytes),
+        "{sizes:?}"
+    );
+    for table in ["events", "event_tags", "appends", "annals_projections"] {
+        let size = sizes.iter().find(|size| size.table == table);
+        let bytes = size.unwrap_or_else(|| panic!("{table}: {sizes:?}")).bytes;
+        assert!(bytes >= 8192, "{table}: {bytes}");
+    }
+    store.close().await;
+}
