@@ -78,6 +78,12 @@ fn advice(error: &sqlx::Error) -> Option<&'static str> {
     }
 }
 
+/// Whether a session takes no writes, as on a standby: another one may, once a server has taken
+/// the place of the one that it was made to.
+pub(crate) fn is_read_only(error: &StoreError) -> bool {
+    error.kind() == StoreErrorKind::ReadOnly
+}
+
 /// Whether a unique index refused a row.
 pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
     error

@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use crate::{
     PostgresOptions,
-    error::failed,
+    error::{failed, is_read_only},
     retry::{Attempts, Failure},
     sql::Sql,
 };
@@ -199,8 +199,9 @@ impl Connections {
                 Ok(value)
             }
             Err(error) => {
+                let elsewhere = error.store_error().is_some_and(is_read_only);
                 // A connection that can't even roll back is closed, which does it as well.
-                if transaction.rollback().await.is_ok() {
+                if transaction.rollback().await.is_ok() && !elsewhere {
                     lent.give_back();
                 }
                 Err(Undone::Before(error))

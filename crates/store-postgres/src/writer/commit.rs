@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use super::{connection::silent, heads::Heads, task::Writer};
 use crate::{
-    error::{failed, is_unique_violation},
+    error::{failed, is_read_only, is_unique_violation},
+    event_row::clamped,
     facts,
     insert::{NewRow, insert, recorded},
     projections::inline::{Installed, fold_inline},
@@ -111,9 +112,32 @@ impl From<StoreError> for Undone {
 struct Ready {
     outcomes: Outcomes,
     head: Position,
-    /// By which a commit is found whose answer was lost: an event's id, and an append's.
-    proof: (Option<Uuid>, Option<Uuid>),
+    /// By which a commit is found whose answer was lost.
+    proof: Proof,
     wrote: bool,
+}
+
+/// All that a batch has written. A part of it proves nothing: whoever got no answer may have
+/// repeated an append on another node, which committed it alone.
+struct Proof {
+    positions: Vec<i64>,
+    events: Vec<Uuid>,
+    appends: Vec<Uuid>,
+}
+
+impl Proof {
+    fn of(decided: &Decided<'_>) -> Self {
+        let placed = &decided.placed;
+        let appends = decided.recorded.iter();
+        Self {
+            positions: placed
+                .iter()
+                .map(|row| clamped(row.position.get()))
+                .collect(),
+            events: placed.iter().map(|row| row.event.id.uuid()).collect(),
+            appends: appends.map(|(id, ..)| id.uuid()).collect(),
+        }
+    }
 }
 
 /// Decides and commits a batch.
@@ -139,7 +163,12 @@ pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Ou
             Err(Undone::Store(error)) => error,
             Err(Undone::AtCommit(ready, error)) => {
                 tracing::warn!(?error, "a commit failed; looking whether it came through");
-                match is_committed(writer, ready.proof).await {
+                let committed = is_committed(writer, &ready.proof).await;
+                if !matches!(committed, Ok(true)) {
+                    // They include the batch.
+                    writer.heads = Heads::default();
+                }
+                match committed {
                     Ok(true) => return Ok(done(writer, ready)),
                     Ok(false) => error,
                     Err(_) => return Err(Failed::Unknown(error)),
@@ -174,7 +203,8 @@ async fn attempt(writer: &mut Writer, appends: &[&Append], care: Care) -> Result
         Ok(ready) if ready.wrote => ready,
         refused => {
             let rolled_back = timeout(PATIENCE, open.roll_back()).await;
-            if matches!(rolled_back, Ok(Ok(()))) {
+            let elsewhere = matches!(&refused, Err(Undone::Store(error)) if is_read_only(error));
+            if matches!(rolled_back, Ok(Ok(()))) && !elsewhere {
                 writer.link.put(conn);
             }
             return refused;
@@ -223,10 +253,7 @@ async fn write(
     let last = decided.placed.last();
     Ok(Ready {
         head: last.map_or(head, |row| row.position),
-        proof: (
-            last.map(|row| row.event.id.uuid()),
-            decided.recorded.last().map(|(id, ..)| id.uuid()),
-        ),
+        proof: Proof::of(&decided),
         wrote: decided.writes(),
         outcomes: decided.outcomes,
     })
@@ -289,10 +316,7 @@ async fn decided<'a>(
 /// Whether a commit came through whose answer was lost.
 ///
 /// Looks under the append lock, as the lost transaction may not have ended yet.
-async fn is_committed(
-    writer: &mut Writer,
-    (event, append): (Option<Uuid>, Option<Uuid>),
-) -> Result<bool, StoreError> {
+async fn is_committed(writer: &mut Writer, proof: &Proof) -> Result<bool, StoreError> {
     let patience = writer.lock_timeout.saturating_add(PATIENCE);
     let mut attempts = Attempts::default();
     loop {
@@ -301,7 +325,11 @@ async fn is_committed(
             let sql = writer.link.sql.clone();
             let opened = writer.link.open(&mut conn, false, Position::START).await;
             let (mut open, _) = opened.map_err(failed(DOING))?;
-            let found = sql.query_scalar(sql::IS_COMMITTED).bind(event).bind(append);
+            let found = sql
+                .query_scalar(sql::IS_COMMITTED)
+                .bind(proof.positions.clone())
+                .bind(proof.events.clone())
+                .bind(proof.appends.clone());
             let found: bool = found.fetch_one(open.conn()).await.map_err(failed(DOING))?;
             open.roll_back().await.map_err(failed(DOING))?;
             writer.link.put(conn);
@@ -312,5 +340,65 @@ async fn is_committed(
             Err(error) if attempts.go_on_after(&error).await => {}
             looked => return looked,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use annals_core::{
+        CausationId, CorrelationId, EventId, EventStore as _, EventType, Expected, Metadata,
+        NewEvent, StreamName,
+    };
+    use annals_testing::postgres::TestSchema;
+
+    use super::*;
+    use crate::{PostgresOptions, PostgresStore, open, tail::Tail, writer::Link};
+
+    fn append(id: Uuid) -> Append {
+        let event = NewEvent {
+            id: EventId::new(id),
+            event_type: EventType::new("account.opened").unwrap(),
+            schema_version: 1,
+            payload: Vec::new(),
+            tags: Vec::new(),
+            metadata: Metadata::caused_by(CausationId::new(id), CorrelationId::new(id)),
+        };
+        let stream = StreamName::parse("account-1").unwrap();
+        let now = chrono::DateTime::UNIX_EPOCH;
+        Append::to(stream, Expected::Any, vec![event], now)
+    }
+
+    #[tokio::test]
+    async fn a_batch_of_which_another_node_repeated_a_part_is_not_committed() {
+        let schema = TestSchema::create().await;
+        let options = PostgresOptions::default;
+        let other = PostgresStore::open(&schema.url(), options()).await.unwrap();
+        let ids = [1, 2, 3].map(Uuid::from_u128);
+        for id in &ids[1..] {
+            other.append(append(*id)).await.unwrap();
+        }
+        let opened = open::open(&schema.url(), options()).await.unwrap();
+        let sql = opened.connections.sql.clone();
+        let link = Link::new(opened.connect, sql, &opened.begin);
+        let tail = Arc::new(Tail::new(opened.options.poll_interval));
+        let mut writer = Writer::new(link, Arc::default(), tail, &opened.options);
+        let mut is_there = async |events: &[Uuid], appends: &[Uuid]| {
+            let proof = Proof {
+                positions: (1..).take(events.len()).collect(),
+                events: events.to_vec(),
+                appends: appends.to_vec(),
+            };
+            is_committed(&mut writer, &proof).await.unwrap()
+        };
+        assert!(is_there(&ids[1..], &[]).await);
+        assert!(!is_there(&ids, &[]).await, "the first one is nowhere");
+        assert!(!is_there(&ids[2..], &[]).await, "it stands elsewhere");
+        assert!(
+            !is_there(&ids[1..], &ids).await,
+            "the append is not recorded"
+        );
+        other.close().await;
     }
 }

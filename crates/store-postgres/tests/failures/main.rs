@@ -7,4 +7,5 @@ mod accounts;
 mod failover;
 mod kills;
 mod network;
+mod read_only;
 mod refusals;
