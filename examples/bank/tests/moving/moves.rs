@@ -6,6 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use annals_testing::postgres::TestSchema;
+
 use crate::bank::{Bank, fill_long, stderr};
 
 /// Moves the log from one store to another, and checks that both ends are the same.
@@ -27,6 +29,21 @@ fn a_log_moves_to_another_store_as_it_is() {
     let (from, to) = (bank.sqlite("from.db"), bank.sqlite("to.db"));
     bank.fill(&from);
     assert_moves(&bank, &from, &to);
+}
+
+#[tokio::test]
+async fn a_log_moves_to_postgresql_and_back_as_it_is() {
+    let bank = Bank::new();
+    let schema = TestSchema::create().await;
+    let (from, to, back) = (bank.sqlite("from.db"), schema.url(), bank.sqlite("back.db"));
+    bank.fill(&from);
+    assert_moves(&bank, &from, &to);
+    let again = bank.json(&to, &["import", "rows.csv"]);
+    assert_eq!(again["applied"], 0, "{again}");
+    assert_moves(&bank, &to, &back);
+    assert_eq!(bank.exported(&from), bank.exported(&back));
+    let again = bank.json(&back, &["import", "rows.csv"]);
+    assert_eq!(again["applied"], 0, "{again}");
 }
 
 #[test]
@@ -52,6 +69,17 @@ async fn payloads_that_are_no_text_move_as_well() {
     assert_eq!(log, bank.exported(&to));
     assert!(log.contains("\"payload_base64\":\"Iv9c\""), "{log}");
     assert!(log.contains(r#""payload":"\"\n\\""#), "{log}");
+}
+
+#[tokio::test]
+async fn a_log_that_takes_a_while_to_move_comes_back_from_postgresql_as_it_was() {
+    let bank = Bank::new();
+    let schema = TestSchema::create().await;
+    let (from, to, back) = (bank.sqlite("from.db"), schema.url(), bank.sqlite("back.db"));
+    fill_long(&from, 200, 10).await;
+    assert_moves(&bank, &from, &to);
+    assert_moves(&bank, &to, &back);
+    assert_eq!(bank.exported(&from), bank.exported(&back));
 }
 
 #[test]
