@@ -64,18 +64,19 @@ async fn tell(
     url: &str,
 ) -> Result<(), BankError> {
     let output = Output::new(false);
+    let place = next::shown(url);
     let accounts = Accounts::next_run(app, args.accounts).await?;
     if !accounts.is_first_run() {
         output.line(&format!(
-            "{url} holds an earlier demo; this one adds to it\n"
+            "{place} holds an earlier demo; this one adds to it\n"
         ))?;
     } else if app.store().head().await?.get() > 0 && !args.mix {
-        let url = url.to_owned();
+        let url = place.into_owned();
         return Err(BankError::NotADemoStore { url });
     }
 
     output.line(&format!(
-        "1. {} accounts, then {} transactions, each a command of its own, into {url}",
+        "1. {} accounts, then {} transactions, each a command of its own, into {place}",
         count(args.accounts),
         count(args.transactions)
     ))?;

@@ -13,31 +13,39 @@ use crate::commands::error::BankError;
 
 /// Exact commands to go on with.
 pub(super) fn what_next(url: &str, accounts: &Accounts) -> Result<String, BankError> {
-    let Some(path) = sqlite_path(url) else {
+    if url == "memory:" {
         return Ok(format!(
             "\nThe store `{url}` is gone with this process. Run the demo without --store to keep \
              it in a file and look around in it."
         ));
+    }
+    let (title, bank, tables) = match sqlite_path(url) {
+        Some(path) => {
+            let bank = format!("{} --store {}", quoted(&program()), quoted(url));
+            let file = path.display().to_string();
+            ("What to try next", bank, tables_in(&quoted(&file)))
+        }
+        // The URL of a server may hold a password, which has no place on a screen.
+        None => (
+            "What to try next, with ANNALS_STORE set to the URL of this store",
+            quoted(&program()).into_owned(),
+            String::new(),
+        ),
     };
-    let bank = quoted(&program()).into_owned();
-    let store = quoted(url);
     let stream = accounts.first_stream()?;
     let (account, other) = (accounts.id(0)?, accounts.id(1)?);
     let transfer = accounts.transfer(0)?;
     let owner = accounts.owner(0)?;
-    let file = path.display().to_string();
-    let file = quoted(&file);
     Ok(format!(
-        "\nWhat to try next:\n\
-         \x20 {bank} --store {store} projection list\n\
-         \x20 {bank} --store {store} projection rebuild user_balance --verify\n\
-         \x20 {bank} --store {store} stream show {stream} --backwards --limit 10\n\
-         \x20 {bank} --store {store} saga list --state compensated --limit 5\n\
-         \x20 {bank} --store {store} saga show {transfer}\n\
-         \x20 {bank} --store {store} stream tail --follow\n\
-         \x20 sqlite3 {file} \"SELECT owner, balance FROM user_balance ORDER BY balance DESC LIMIT 5\"\n\
-         \x20 sqlite3 {file} \"SELECT * FROM events_json ORDER BY position DESC LIMIT 3\"\n\
-         \x20 {bank} --store {store} serve\n\
+        "\n{title}:\n\
+         \x20 {bank} projection list\n\
+         \x20 {bank} projection rebuild user_balance --verify\n\
+         \x20 {bank} stream show {stream} --backwards --limit 10\n\
+         \x20 {bank} saga list --state compensated --limit 5\n\
+         \x20 {bank} saga show {transfer}\n\
+         \x20 {bank} stream tail --follow\n\
+         {tables}\
+         \x20 {bank} serve\n\
          and while it serves, in another terminal:\n\
          \x20 curl -s localhost:8080/users/{owner}/balance\n\
          \x20 curl -s localhost:8080/accounts/{account}/deposits \
@@ -46,6 +54,27 @@ pub(super) fn what_next(url: &str, accounts: &Accounts) -> Result<String, BankEr
          -d '{{\"from\": \"{account}\", \"to\": \"{other}\", \"amount\": 500, \"id\": \"t1\"}}'\n\
          \x20 curl -s localhost:8080/transfers/t1"
     ))
+}
+
+/// Queries on a file's tables, each on a line.
+fn tables_in(file: &str) -> String {
+    format!(
+        "\x20 sqlite3 {file} \"SELECT owner, balance FROM user_balance ORDER BY balance DESC LIMIT 5\"\n\
+         \x20 sqlite3 {file} \"SELECT * FROM events_json ORDER BY position DESC LIMIT 3\"\n"
+    )
+}
+
+/// The store's URL as it may be shown: without the user, the password and the parameters.
+pub(super) fn shown(url: &str) -> Cow<'_, str> {
+    if sqlite_path(url).is_some() {
+        return url.into();
+    }
+    // A password may be a parameter as well.
+    let url = url.split_once('?').map_or(url, |(url, _)| url);
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}").into(),
+        _ => url.into(),
+    }
 }
 
 /// How this program was called, or where it is below the current directory.
@@ -94,6 +123,25 @@ mod tests {
             ("bank", "bank"),
         ] {
             assert_eq!(below(program), seen);
+        }
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        for (url, seen) in [
+            ("postgres://u:secret@host/db", "postgres://host/db"),
+            (
+                "postgres://u:p@ss@host:5433/db?schema=x",
+                "postgres://host:5433/db",
+            ),
+            (
+                "postgres://host/db?user=u&password=s@cret",
+                "postgres://host/db",
+            ),
+            ("sqlite://me@home/bank.db", "sqlite://me@home/bank.db"),
+            ("memory:", "memory:"),
+        ] {
+            assert_eq!(shown(url), seen);
         }
     }
 
