@@ -22,9 +22,10 @@ pub enum StoreCommand {
     /// Read the whole log and check that it is sound.
     ///
     /// Positions and versions are without holes, every event can be read, no id comes twice,
-    /// checkpoints stand in the log, events can be found by their tags, and what the application says must always hold does hold.
-    /// The digest is the same for the same log in every store. Keeps the version of each stream
-    /// and the id of each event in memory. Exits with 1 when something is wrong.
+    /// checkpoints stand in the log, events can be found by their tags, and what the application
+    /// says must always hold does hold. The digest is the same for the same log in every store.
+    /// Keeps the version of each stream and the id of each event in memory. Exits with 1 when
+    /// something is wrong.
     Verify,
     /// Count what the store holds.
     Stats,
