@@ -10,7 +10,11 @@ use annals_core::{
     projector::relevant,
     saga::{Correlation, ProcessManager, ReceivedEvent, SagaName},
 };
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
 
 use super::{
     agenda::Agenda,
@@ -162,9 +166,10 @@ impl<P: ProcessManager> Runner<P> {
     async fn lead(&mut self, term: &mut Term<P>) -> Result<(), TermEnd> {
         self.await_table(term).await?;
         let mut next_tick = Instant::now();
-        let (log, journal) = (Arc::clone(&self.log), self.journal.clone());
-        let next_page = Self::next_page(&log, &journal, term.reached);
-        tokio::pin!(next_page);
+        // A task of its own: were it left unpolled during a tick, a lock or connection of the store
+        // that it has its turn for would be kept from the tick for ever.
+        let mut pages = JoinSet::new();
+        self.turn_page(&mut pages, term.reached);
         let mut stop = self.stop.clone();
         loop {
             self.hand_out(term);
@@ -176,16 +181,14 @@ impl<P: ProcessManager> Runner<P> {
                     self.tick(term).await?;
                 }
                 Some(joined) = term.workers.join_next() => {
-                    let (done, taken) = joined.map_err(|error| {
-                        let doing = "work on a saga: the task ended by itself";
-                        StoreError::new(StoreErrorKind::Other, doing).caused_by(error)
-                    })?;
+                    let (done, taken) =
+                        joined.map_err(|error| ended_by_itself("work on a saga", error))?;
                     self.take_back(term, done, &taken);
                 }
-                page = &mut next_page, if !term.desk.is_full() => {
-                    let page = page?;
+                Some(joined) = pages.join_next(), if !term.desk.is_full() => {
+                    let page = joined.map_err(|error| ended_by_itself("read the log", error))??;
                     self.take(term, &page).await?;
-                    next_page.set(Self::next_page(&log, &journal, term.reached));
+                    self.turn_page(&mut pages, term.reached);
                 }
             }
         }
@@ -213,6 +216,12 @@ impl<P: ProcessManager> Runner<P> {
                 () = tokio::time::sleep(self.options.poll) => {}
             }
         }
+    }
+
+    /// Begins to wait for the page of the log that comes after a checkpoint.
+    fn turn_page(&self, pages: &mut JoinSet<Result<Following, StoreError>>, after: Checkpoint) {
+        let (log, journal) = (Arc::clone(&self.log), self.journal.clone());
+        pages.spawn(async move { Self::next_page(&log, &journal, after).await });
     }
 
     async fn next_page(
@@ -512,6 +521,12 @@ fn ends(event_type: &str) -> bool {
 /// Whether those who wait for a saga's end should look at it.
 fn turns(event_type: &str) -> bool {
     ends(event_type) || event_type == "saga.stuck"
+}
+
+/// A task that did not end as it should, which only a panic brings about.
+fn ended_by_itself(doing: &str, error: JoinError) -> StoreError {
+    let doing = format!("{doing}: the task ended by itself");
+    StoreError::new(StoreErrorKind::Other, doing).caused_by(error)
 }
 
 #[cfg(test)]
