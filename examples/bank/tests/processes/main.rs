@@ -7,6 +7,7 @@
 //! | `rebuild_stopped` | one rebuild at a time, and Ctrl-C |
 //! | `stopped` | a server that is asked to stop |
 //! | `nodes` | several servers on one store, of which one dies and one stalls |
+//! | `transfers_killed` | kills of a server that carries out transfers, at random and at every step |
 //! | `tail` | a tail in another process |
 //! | `bank` | a bank's file, and the processes that work on it |
 //! | `client` | HTTP, as a client that is cut off at any time |
@@ -37,3 +38,4 @@ mod server_killed;
 mod stopped;
 mod tail;
 mod traffic;
+mod transfers_killed;
