@@ -2,17 +2,16 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap, VecDeque},
+    collections::{BTreeSet, BinaryHeap},
     time::Duration,
 };
 
 use annals_core::{Position, ReadModel, Store, StoreError, Target, Value};
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::Instant;
 
 use super::read_models::{DeadlineKey, SagaDeadline};
 
-/// What is due within this time is remembered, as the table may not show it yet.
+/// What is due within this time is remembered, so that it need not wait for the table to show it.
 const SOON: Duration = Duration::from_secs(5);
 /// How many of those are remembered.
 const MAX_SOON: usize = 65_536;
@@ -29,8 +28,11 @@ pub(super) struct Agenda {
     /// Where a sweep that found more than it could take goes on.
     cursor: Option<DeadlineKey>,
     soon: BinaryHeap<Reverse<(DateTime<Utc>, String)>>,
-    /// How far the log had been taken in, some time ago and since.
-    reached: VecDeque<(Instant, Position)>,
+    /// All that was noted before stands in the log up to here; the table is believed once it
+    /// reaches this far.
+    written: Position,
+    /// Whether something was noted since.
+    noted: bool,
 }
 
 impl Agenda {
@@ -41,27 +43,18 @@ impl Agenda {
             earliest: DateTime::<Utc>::MIN_UTC,
             cursor: None,
             soon: BinaryHeap::new(),
-            reached: VecDeque::new(),
+            written: Position::START,
+            noted: false,
         }
     }
 
-    /// A saga has something to do at a time.
+    /// A saga has something to do at a time; that stands in the log by now.
     pub(super) fn note(&mut self, id: &str, due: DateTime<Utc>, now: DateTime<Utc>) {
+        self.noted = true;
         self.earliest = self.earliest.min(due);
         let soon = TimeDelta::from_std(SOON).unwrap_or_default();
         if due <= now + soon && self.soon.len() < MAX_SOON {
             self.soon.push(Reverse((due, id.to_owned())));
-        }
-    }
-
-    /// The log is taken in up to here.
-    pub(super) fn reached(&mut self, position: Position) {
-        let now = Instant::now();
-        self.reached.push_back((now, position));
-        while let Some((second, _)) = self.reached.get(1)
-            && now.duration_since(*second) > SOON
-        {
-            self.reached.pop_front();
         }
     }
 
@@ -72,6 +65,9 @@ impl Agenda {
         now: DateTime<Utc>,
         limit: usize,
     ) -> Result<BTreeSet<String>, StoreError> {
+        if std::mem::take(&mut self.noted) {
+            self.written = store.head().await?;
+        }
         let mut due = BTreeSet::new();
         while let Some(Reverse((at, _))) = self.soon.peek()
             && *at <= now
@@ -133,14 +129,11 @@ impl Agenda {
         Ok(())
     }
 
-    /// Whether the table lacks what was in the log some time ago.
+    /// Whether the table may lack something that was noted.
     async fn table_is_behind(&self, store: &dyn Store) -> Result<bool, StoreError> {
         let record = store.projection(SagaDeadline::TABLE.name).await?;
         let position = record.map_or(Position::START, |record| record.checkpoint.position);
-        Ok(self
-            .reached
-            .front()
-            .is_some_and(|(_, reached)| position < *reached))
+        Ok(position < self.written)
     }
 }
 

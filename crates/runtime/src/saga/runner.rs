@@ -339,7 +339,6 @@ impl<P: ProcessManager> Runner<P> {
         if Instant::now() >= term.commit_at {
             self.commit(term).await?;
         }
-        term.agenda.reached(term.reached.position);
         if !term.desk.is_full() {
             let now = self.journal.clock.now();
             let store = &*self.journal.store;
