@@ -13,7 +13,7 @@ use sqlx::{
 use tokio::{
     sync::{Mutex, Notify, watch},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{log, sql::Schema, transaction::Connections, writer::closed};
@@ -23,9 +23,11 @@ const DOING: &str = "wait for the log to grow";
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// What is known of the log's end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct End {
     head: Position,
+    /// When that was known last.
+    as_of: Instant,
     closed: bool,
 }
 
@@ -43,7 +45,11 @@ pub(crate) struct Tail {
 impl Tail {
     pub(crate) fn new(poll_interval: Duration) -> Self {
         Self {
-            end: watch::Sender::default(),
+            end: watch::Sender::new(End {
+                head: Position::START,
+                as_of: Instant::now(),
+                closed: false,
+            }),
             lookout: Mutex::default(),
             hint: Notify::new(),
             poll_interval,
@@ -54,7 +60,10 @@ impl Tail {
     pub(crate) fn grown_to(&self, head: Position) {
         self.end.send_if_modified(|end| {
             let grown = head > end.head;
-            end.head = end.head.max(head);
+            if head >= end.head {
+                end.head = head;
+                end.as_of = Instant::now();
+            }
             grown
         });
     }
@@ -70,6 +79,9 @@ impl Tail {
         connections: &Arc<Connections>,
         position: Position,
     ) -> Result<Position, StoreError> {
+        if let Some(head) = self.old_news(connections, position).await? {
+            return Ok(head);
+        }
         let mut end = self.end.subscribe();
         let grown = async {
             let end = end.wait_for(|end| end.closed || end.head > position).await;
@@ -85,6 +97,34 @@ impl Tail {
         }
     }
 
+    /// Where the log was known to reach beyond `position`, but not lately, looks whether it still
+    /// does: after a failover or a restore it may be shorter, and nothing else would ever say so.
+    async fn old_news(
+        &self,
+        connections: &Arc<Connections>,
+        position: Position,
+    ) -> Result<Option<Position>, StoreError> {
+        let known = *self.end.borrow();
+        if known.closed || known.head <= position || known.as_of.elapsed() <= self.poll_interval {
+            return Ok(None);
+        }
+        let head = self.read_head(connections).await?;
+        self.end.send_if_modified(|end| {
+            if *end == known {
+                end.head = head;
+                end.as_of = Instant::now();
+            }
+            false
+        });
+        Ok((head > position).then_some(head))
+    }
+
+    async fn read_head(&self, connections: &Arc<Connections>) -> Result<Position, StoreError> {
+        connections
+            .read(DOING, (), |session, ()| Box::pin(log::head(session)))
+            .await
+    }
+
     /// Looks at the log again and again, one waiter at a time; what it finds wakes the others.
     async fn look_out(
         &self,
@@ -93,9 +133,7 @@ impl Tail {
     ) -> Result<Position, StoreError> {
         let _turn = self.lookout.lock().await;
         loop {
-            let head = connections
-                .read(DOING, (), |session, ()| Box::pin(log::head(session)))
-                .await?;
+            let head = self.read_head(connections).await?;
             self.grown_to(head);
             if head > position {
                 return Ok(head);

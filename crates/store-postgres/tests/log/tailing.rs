@@ -8,7 +8,7 @@ use annals_testing::postgres::TestSchema;
 use futures_util::future::join_all;
 use sqlx::Row as _;
 
-use crate::sample::{append, open, open_with, plain};
+use crate::sample::{append, open, open_with, plain, run};
 
 async fn tail_each_other(one: &PostgresStore, other: &PostgresStore) {
     for number in 0..10 {
@@ -77,4 +77,37 @@ async fn who_waits_is_told_when_the_store_closes() {
     let waiting = tokio::spawn(async move { waiting.wait_beyond(Position::START).await });
     store.close().await;
     assert!(waiting.await.unwrap().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiter_is_not_answered_by_what_was_known_of_a_longer_log() {
+    let schema = TestSchema::create().await;
+    let options = PostgresOptions {
+        poll_interval: Duration::from_millis(1),
+        ..PostgresOptions::default()
+    };
+    let store = open_with(&schema, options).await;
+    for _ in 0..5 {
+        let new = append("account-a", Expected::Any, &[b"{}"]);
+        store.append(new).await.unwrap();
+    }
+    // As a lagging standby would have it, once it is promoted.
+    let mut conn = plain(&schema).await;
+    for table in ["events", "event_tags"] {
+        let schema = schema.name();
+        run(
+            &mut conn,
+            format!("DELETE FROM {schema}.{table} WHERE position > 2"),
+        )
+        .await;
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let waiting = store.wait_beyond(Position::new(2));
+    tokio::pin!(waiting);
+    let early = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await;
+    assert!(early.is_err(), "{early:?}");
+    let new = append("account-b", Expected::Any, &[b"{}"]);
+    let appended = store.append(new).await.unwrap();
+    assert_eq!(waiting.await.unwrap(), appended.position);
+    store.close().await;
 }
