@@ -99,7 +99,7 @@ enum Undone {
     /// The store failed.
     Store(StoreError),
     /// The commit failed, and nobody knows yet how far it came.
-    AtCommit(Ready, StoreError),
+    AtCommit(Box<Ready>, StoreError),
 }
 
 impl From<StoreError> for Undone {
@@ -169,7 +169,7 @@ pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Ou
                     writer.heads = Heads::default();
                 }
                 match committed {
-                    Ok(true) => return Ok(done(writer, ready)),
+                    Ok(true) => return Ok(done(writer, *ready)),
                     Ok(false) => error,
                     Err(_) => return Err(Failed::Unknown(error)),
                 }
@@ -215,8 +215,8 @@ async fn attempt(writer: &mut Writer, appends: &[&Append], care: Care) -> Result
             writer.link.put(conn);
             Ok(ready)
         }
-        Ok(Err(error)) => Err(Undone::AtCommit(ready, failed(DOING)(error))),
-        Err(_) => Err(Undone::AtCommit(ready, silent(DOING))),
+        Ok(Err(error)) => Err(Undone::AtCommit(Box::new(ready), failed(DOING)(error))),
+        Err(_) => Err(Undone::AtCommit(Box::new(ready), silent(DOING))),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    Append, CausationId, Column, ColumnType, CorrelationId, Event as _, EventId, Expected,
-    FoldError, InlineProjection, Metadata, NewEvent, Position, ProjectionSpec, ProjectionState,
-    RowAccess, StoredEvent, StreamName, TableSpec,
+    Append, CausationId, Column, ColumnType, CorrelationId, EventId, Expected, FoldError,
+    InlineProjection, Metadata, NewEvent, Position, ProjectionSpec, ProjectionState, RowAccess,
+    StoredEvent, StreamName, TableSpec,
 };
 use annals_postgres::PostgresStore;
 use async_trait::async_trait;
