@@ -1,4 +1,4 @@
-//! Sagas on a SQLite file that several applications share.
+//! Sagas on a store that several applications share.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // a test fails by panicking
 
 use std::time::Duration;
@@ -94,11 +94,23 @@ async fn total(app: &App) -> i64 {
     total
 }
 
+#[cfg(feature = "sqlite")]
 #[tokio::test(flavor = "multi_thread")]
-async fn transfers_end_well_when_the_node_that_runs_them_leaves() {
+async fn transfers_end_well_when_the_node_that_runs_them_leaves_on_sqlite() {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("bank.db").display());
-    let (one, two) = (node(&url).await, node(&url).await);
+    transfers_end_well_when_the_node_that_runs_them_leaves(&url).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_end_well_when_the_node_that_runs_them_leaves_on_postgresql() {
+    let schema = annals_testing::postgres::TestSchema::create().await;
+    transfers_end_well_when_the_node_that_runs_them_leaves(&schema.url()).await;
+}
+
+async fn transfers_end_well_when_the_node_that_runs_them_leaves(url: &str) {
+    let (one, two) = (node(url).await, node(url).await);
     for account in 0..ACCOUNTS {
         one.execute::<Account>(&account.to_string(), Change(500))
             .await
