@@ -1,6 +1,10 @@
 //! The bank's binary, as an operator meets it.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on fails"
+)]
 
 mod bank;
 mod demo;
