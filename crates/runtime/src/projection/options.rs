@@ -83,8 +83,8 @@ impl Default for RebuildOptions {
             page_size: 5_000,
             parallel: 4,
             flush_events: 500_000,
-            flush_rows: 50_000,
-            flush_age: Duration::from_secs(3),
+            flush_rows: 200_000,
+            flush_age: Duration::from_secs(10),
             lease: Duration::from_secs(6),
         }
     }
