@@ -39,7 +39,8 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// A throw-away PostgreSQL server with data of its own, on a free port of the loopback interface.
 ///
 /// It is stopped and removed when it is dropped, and also when this process is killed. It syncs
-/// to the disk as in production.
+/// to the disk as in production. Its version is the newest that is installed, unless
+/// [`PROGRAMS_VARIABLE`](super::PROGRAMS_VARIABLE) names another.
 ///
 /// The functions block; that is fine in tests, on a runtime with several threads.
 #[derive(Debug)]

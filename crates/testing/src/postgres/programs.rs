@@ -1,7 +1,7 @@
 //! PostgreSQL's own programs: where they are, and as whom they run.
 
 use std::{
-    fs,
+    env, fs,
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -9,6 +9,10 @@ use std::{
 
 /// Where distributions put each version's programs, newest last after sorting by number.
 const FOLDERS: [&str; 2] = ["/usr/lib/postgresql", "/usr/local/pgsql"];
+
+/// The environment variable that names a folder with the programs of the version to test, in the
+/// place of the newest that is installed.
+pub const PROGRAMS_VARIABLE: &str = "ANNALS_TEST_POSTGRES_BIN";
 
 const ADVICE: &str = "the programs of PostgreSQL 14 or later are missing: install them \
     (Debian and Ubuntu: apt install postgresql; Fedora: dnf install postgresql-server), \
@@ -29,12 +33,13 @@ struct User {
 }
 
 impl Programs {
-    /// The newest programs of this machine.
+    /// The programs that [`PROGRAMS_VARIABLE`] names, or else the newest ones of this machine.
     ///
     /// # Panics
     /// When there are none.
     pub(super) fn find() -> Self {
-        let folder = newest_folder()
+        let folder = named_folder()
+            .or_else(newest_folder)
             .or_else(configured_folder)
             .unwrap_or_else(|| panic!("{ADVICE}"));
         let root = number(&["-u"]) == Some(0);
@@ -100,6 +105,18 @@ pub(super) fn run(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
+/// # Panics
+/// When a folder is named that has no server: another version would not be what was asked for.
+fn named_folder() -> Option<PathBuf> {
+    let folder = PathBuf::from(env::var_os(PROGRAMS_VARIABLE)?);
+    assert!(
+        has_server(&folder),
+        "{PROGRAMS_VARIABLE} is {}, which has no `initdb` and `postgres`",
+        folder.display()
+    );
+    Some(folder)
+}
+
 fn newest_folder() -> Option<PathBuf> {
     let versions = FOLDERS
         .iter()
@@ -120,10 +137,10 @@ fn newest_folder() -> Option<PathBuf> {
 fn configured_folder() -> Option<PathBuf> {
     let named = Command::new("pg_config").arg("--bindir").output().ok();
     let named = named.map(|output| String::from_utf8_lossy(&output.stdout).trim().into());
-    let on_path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = env::var_os("PATH").unwrap_or_default();
     named
         .into_iter()
-        .chain(std::env::split_paths(&on_path))
+        .chain(env::split_paths(&on_path))
         .find(|folder: &PathBuf| has_server(folder))
 }
 
