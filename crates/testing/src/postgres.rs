@@ -19,5 +19,5 @@ mod server;
 pub use cluster::Cluster;
 pub use copies::Backup;
 pub use programs::PROGRAMS_VARIABLE;
-pub use proxy::Proxy;
+pub use proxy::{Lost, Proxy};
 pub use schema::{PGBOUNCER_VARIABLE, TestSchema, URL_VARIABLE};

@@ -1,11 +1,28 @@
 //! A network between a client and a server that can be cut, or led to another server.
 
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    sync::watch,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{oneshot, watch},
     task::{AbortHandle, JoinSet},
 };
+
+/// What a connection loses before it breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// What the client sends: the server never sees it.
+    Message,
+    /// What the server answers, once it has done what it was told.
+    Answer,
+}
 
 /// A port on the loopback interface whose traffic goes to a port of choice, as long as it flows.
 #[derive(Debug)]
@@ -13,7 +30,25 @@ use tokio::{
 pub struct Proxy {
     port: u16,
     network: watch::Sender<Network>,
+    ambush: Ambush,
     listening: AbortHandle,
+}
+
+/// What waits for a message, on whichever connection it comes.
+type Ambush = Arc<Mutex<Option<Trap>>>;
+
+#[derive(Debug)]
+struct Trap {
+    marker: &'static [u8],
+    lost: Lost,
+    sprung: oneshot::Sender<()>,
+}
+
+impl Trap {
+    fn awaits(&self, message: &[u8]) -> bool {
+        let mut parts = message.windows(self.marker.len());
+        parts.any(|part| part == self.marker)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,10 +74,13 @@ impl Proxy {
             generation: 0,
             stalled: false,
         });
+        let ambush = Ambush::default();
+        let listening = listen(listener, watched, Arc::clone(&ambush));
         Self {
             port,
             network,
-            listening: tokio::spawn(listen(listener, watched)).abort_handle(),
+            ambush,
+            listening: tokio::spawn(listening).abort_handle(),
         }
     }
 
@@ -70,6 +108,34 @@ impl Proxy {
             network.generation += 1;
         });
     }
+
+    /// Leads new connections to this port; those that are there go on.
+    pub fn lead_new_to(&self, target: u16) {
+        self.network.send_modify(|network| network.target = target);
+    }
+
+    /// Breaks the connection on which a client next sends `marker`, and loses either that or what
+    /// the server answers to it. The returned future ends when that has happened; dropping it
+    /// changes nothing.
+    ///
+    /// The marker is looked for in what arrives in one piece, as a short message does.
+    ///
+    /// # Panics
+    /// The future panics when it is replaced by another call, or its proxy is dropped.
+    pub fn lose(&self, lost: Lost, marker: &'static [u8]) -> impl Future<Output = ()> + use<> {
+        let (sprung, happens) = oneshot::channel();
+        let trap = Trap {
+            marker,
+            lost,
+            sprung,
+        };
+        *lock(&self.ambush) = Some(trap);
+        async move { happens.await.expect("it is neither replaced nor given up") }
+    }
+}
+
+fn lock(ambush: &Mutex<Option<Trap>>) -> std::sync::MutexGuard<'_, Option<Trap>> {
+    ambush.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Proxy {
@@ -79,15 +145,15 @@ impl Drop for Proxy {
     }
 }
 
-async fn listen(listener: TcpListener, network: watch::Receiver<Network>) {
+async fn listen(listener: TcpListener, network: watch::Receiver<Network>, ambush: Ambush) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        connections.spawn(connect(client, network.clone()));
+        connections.spawn(connect(client, network.clone(), Arc::clone(&ambush)));
     }
 }
 
-async fn connect(client: TcpStream, mut network: watch::Receiver<Network>) {
+async fn connect(client: TcpStream, mut network: watch::Receiver<Network>, ambush: Ambush) {
     let Network {
         target, generation, ..
     } = *network.borrow();
@@ -101,29 +167,61 @@ async fn connect(client: TcpStream, mut network: watch::Receiver<Network>) {
     }
     let (client_reads, client_writes) = client.into_split();
     let (server_reads, server_writes) = server.into_split();
+    let questions = Pipe {
+        from: client_reads,
+        to: server_writes,
+        network: network.clone(),
+    };
+    let answers = Pipe {
+        from: server_reads,
+        to: client_writes,
+        network: network.clone(),
+    };
+    let caught = Mutex::new(None);
+    let loses_answer = AtomicBool::new(false);
     tokio::select! {
-        () = pass(client_reads, server_writes, network.clone()) => {}
-        () = pass(server_reads, client_writes, network.clone()) => {}
+        () = questions.pass(|message| match lock(&ambush).take_if(|trap| trap.awaits(message)) {
+            Some(trap) => {
+                let passes = trap.lost == Lost::Answer;
+                loses_answer.store(passes, Ordering::SeqCst);
+                *lock(&caught) = Some(trap);
+                passes
+            }
+            None => true,
+        }) => {}
+        () = answers.pass(|_| !loses_answer.load(Ordering::SeqCst)) => {}
         // An error means that the proxy is gone, and its connections go with it.
         _ = network.wait_for(|network| network.generation > generation) => {}
     }
+    if let Some(trap) = lock(&caught).take() {
+        // Whoever does not wait for it need not be told.
+        trap.sprung.send(()).ok();
+    }
 }
 
-async fn pass(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut network: watch::Receiver<Network>,
-) {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let Ok(count @ 1..) = from.read(&mut buffer).await else {
-            return;
-        };
-        if network.wait_for(|network| !network.stalled).await.is_err() {
-            return;
-        }
-        if to.write_all(&buffer[..count]).await.is_err() {
-            return;
+/// One direction of a connection.
+struct Pipe {
+    from: OwnedReadHalf,
+    to: OwnedWriteHalf,
+    network: watch::Receiver<Network>,
+}
+
+impl Pipe {
+    /// Passes bytes on until one end is gone, or `passes` says that they do not arrive.
+    async fn pass(mut self, mut passes: impl FnMut(&[u8]) -> bool) {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let Ok(count @ 1..) = self.from.read(&mut buffer).await else {
+                return;
+            };
+            let flows = self.network.wait_for(|network| !network.stalled);
+            if flows.await.is_err() {
+                return;
+            }
+            let piece = &buffer[..count];
+            if !passes(piece) || self.to.write_all(piece).await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -183,6 +281,33 @@ mod tests {
             assert!(ask(&mut first, 1).await.is_err(), "the old one is broken");
             first = connect().await.unwrap();
             assert_eq!(ask(&mut first, 1).await.unwrap(), 1 + add);
+        }
+    }
+    #[tokio::test]
+    async fn a_message_or_its_answer_is_lost_and_its_connection_breaks() {
+        let (seen, mut sees) = tokio::sync::mpsc::unbounded_channel();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                while let Ok(byte) = client.read_u8().await {
+                    seen.send(byte).unwrap();
+                    client.write_u8(byte).await.ok();
+                }
+            }
+        });
+        let proxy = Proxy::before(port).await;
+        for (lost, arrives) in [(Lost::Message, vec![1]), (Lost::Answer, vec![1, 7])] {
+            let mut client = TcpStream::connect(("127.0.0.1", proxy.port()))
+                .await
+                .unwrap();
+            let happens = proxy.lose(lost, &[7]);
+            assert_eq!(ask(&mut client, 1).await.unwrap(), 1);
+            assert!(ask(&mut client, 7).await.is_err());
+            happens.await;
+            let mut seen = vec![sees.recv().await.unwrap()];
+            seen.extend(std::iter::from_fn(|| sees.try_recv().ok()));
+            assert_eq!(seen, arrives, "{lost:?}");
         }
     }
 }
