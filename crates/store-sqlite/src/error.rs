@@ -17,6 +17,7 @@ pub(crate) fn kind_of(error: &sqlx::Error) -> StoreErrorKind {
         sqlx::Error::PoolTimedOut => StoreErrorKind::Busy,
         sqlx::Error::PoolClosed => StoreErrorKind::Closed,
         sqlx::Error::WorkerCrashed => StoreErrorKind::Unavailable,
+        sqlx::Error::Encode(_) => StoreErrorKind::Invalid,
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreErrorKind::Corrupt,
         _ => StoreErrorKind::Other,
     }

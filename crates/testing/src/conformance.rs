@@ -26,6 +26,7 @@
 //! by name. Random choices print their seed; [`crate::seed::SEED_VARIABLE`] repeats them.
 
 mod check;
+pub mod database;
 mod fixture;
 mod model;
 mod operation;

@@ -6,6 +6,7 @@
 //! | a projection's rows | [`given::ProjectionScenario`] |
 //! | what a saga sends, and when | [`given::SagaScenario`] |
 //! | a store | [`conformance!`], with a [`conformance::Fixture`] |
+//! | a store whose tables people reach with SQL | [`database_conformance!`], with a [`conformance::database::Database`] |
 //! | a reader that follows the log | [`tail::check_tail`] |
 //! | a store on PostgreSQL | `postgres`, with the feature of that name |
 //! | several processes on one store | [`processes`] |

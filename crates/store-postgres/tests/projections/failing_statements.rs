@@ -4,10 +4,10 @@ use annals_core::{
     CommitError, EventSet, FoldError, Position, ProjectionError, ProjectorFactory, Recorded,
 };
 use annals_postgres::{SqlProjection, sql_projection};
-use annals_testing::postgres::TestSchema;
+use annals_testing::conformance::database::{AccountEvent, cursed, deposited};
 use sqlx::PgConnection;
 
-use crate::accounts::{AccountEvent, Bank, Totals, cursed, deposited};
+use crate::schema::{Bank, Schema, Totals};
 
 /// Makes sure of its tables as [`Totals`] does, and swallows the error of a cursed event.
 struct Careless;
@@ -92,12 +92,12 @@ async fn the_event_that_breaks_a_deferred_constraint_is_named() {
 
 #[tokio::test]
 async fn statements_find_their_tables_behind_a_pooler() {
-    let bank = Bank::open_at(TestSchema::url_through_pgbouncer).await;
+    let bank = Bank::on(Schema::behind_a_pooler().await).await;
     bank.append("account-1", &[deposited("alice", 5), deposited("bob", 7)])
         .await;
     let factory = sql_projection::<Totals>();
     bank.live(&factory).await.run(&bank, 2).await.unwrap();
-    bank.sql("UPDATE totals SET total = 99").await;
+    bank.execute("UPDATE totals SET total = 99").await;
     let mut rebuild = bank.rebuild(&factory).await;
     rebuild.run(&bank, 1).await.unwrap();
     bank.append("account-1", &[deposited("bob", 1)]).await;

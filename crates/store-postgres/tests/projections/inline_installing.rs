@@ -3,17 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    Append, CausationId, Column, ColumnType, CorrelationId, EventId, Expected, FoldError,
-    InlineProjection, Metadata, NewEvent, Position, ProjectionSpec, ProjectionState, RowAccess,
-    StoredEvent, StreamName, TableSpec,
+    Column, ColumnType, FoldError, InlineProjection, Position, ProjectionSpec, ProjectionState,
+    RowAccess, StoredEvent, TableSpec,
 };
 use annals_postgres::PostgresStore;
+use annals_testing::conformance::{
+    Fixture as _,
+    database::{Database as _, append_to, deposited},
+};
 use async_trait::async_trait;
+use chrono::Utc;
 use sqlx::Connection as _;
 use tokio::time::{sleep, timeout};
-use uuid::Uuid;
 
-use crate::accounts::{Bank, deposited, now, open};
+use crate::schema::Bank;
 
 /// Takes every event in, and keeps nothing of it but the checkpoint.
 #[derive(Debug)]
@@ -49,32 +52,25 @@ impl InlineProjection for Seen {
     }
 }
 
-fn deposit() -> Append {
-    let id = Uuid::now_v7;
-    let metadata = Metadata::caused_by(CausationId::new(id()), CorrelationId::new(id()));
-    let event = NewEvent::encode(&deposited("alice", 1), EventId::new(id()), metadata).unwrap();
-    let stream = StreamName::parse("account-1").unwrap();
-    Append::to(stream, Expected::Any, vec![event], now())
-}
-
 /// The new node looks at the log's end, waits for the append that holds the projection's record,
 /// and finds a checkpoint beyond that end: this is no other log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_append_of_another_node_meanwhile_does_not_halt_it() {
     let bank = Bank::open().await;
     let seen = Seen::new();
-    bank.store.register(&seen.0, now()).await.unwrap();
+    bank.store.register(&seen.0, Utc::now()).await.unwrap();
     bank.store.install_inline(Arc::new(seen)).await.unwrap();
     bank.append("account-1", &[deposited("alice", 1)]).await;
 
     // An append in the middle of its transaction, with the record in its hands.
-    let mut conn = bank.connection().await;
+    let mut conn = bank.database.connect().await;
     let mut transaction = conn.begin().await.unwrap();
     let store: &PostgresStore = bank.store.as_any().downcast_ref().unwrap();
-    let appended = store.append_in(&mut transaction, deposit()).await.unwrap();
+    let append = append_to("account-1", &[deposited("alice", 1)]);
+    let appended = store.append_in(&mut transaction, append).await.unwrap();
     assert_eq!(appended.position, Position::new(2));
 
-    let other = open(&bank.schema.url()).await;
+    let other = bank.database.open().await;
     let installing = tokio::spawn(async move { other.install_inline(Arc::new(Seen::new())).await });
     let waits = "SELECT pid::text FROM pg_stat_activity
         WHERE wait_event_type = 'Lock' AND position(current_schema() IN query) > 0";
@@ -88,7 +84,7 @@ async fn an_append_of_another_node_meanwhile_does_not_halt_it() {
     transaction.commit().await.unwrap();
     installing.await.unwrap().unwrap();
 
-    let record = bank.store.projection("seen").await.unwrap().unwrap();
+    let record = bank.record("seen").await;
     assert_eq!(
         record.state,
         ProjectionState::Running,

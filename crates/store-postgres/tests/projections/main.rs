@@ -1,13 +1,12 @@
-//! What only this store promises of projections: SQL projections, and how read models live
-//! beside the application's own tables.
+//! What PostgreSQL promises of projections, as a database, and what only it promises.
 
 // A test reports by panicking.
 #![allow(clippy::unwrap_used)]
 
-mod accounts;
 mod failing_statements;
 mod inline_installing;
+mod others;
 mod owners;
-mod read_models;
-mod sql_live;
-mod sql_rebuild;
+mod schema;
+
+annals_testing::database_conformance!(crate::schema::Schema);

@@ -6,8 +6,10 @@ use annals_core::{
     Changes, Checkpoint, Claim, Column, ColumnType, Commit, CommitError, Fence, Position,
     ProjectionSpec, ProjectionState, TableSpec, Target, Value,
 };
+use annals_testing::conformance::{Fixture as _, database::Database as _};
+use chrono::Utc;
 
-use crate::accounts::{Bank, now, open};
+use crate::schema::{Bank, Schema};
 
 const COUNTS: TableSpec = TableSpec {
     name: "counts",
@@ -56,7 +58,7 @@ fn step(epoch: u64, from: u64, name: &str, target: Target) -> Commit {
         },
         park: Vec::new(),
         unpark: Vec::new(),
-        now: now(),
+        now: Utc::now(),
     }
 }
 
@@ -73,7 +75,7 @@ const LONG: Duration = Duration::from_secs(600);
 #[tokio::test]
 async fn a_lease_is_judged_by_the_databases_clock() {
     let bank = Bank::open().await;
-    bank.store.register(&spec(), now()).await.unwrap();
+    bank.store.register(&spec(), Utc::now()).await.unwrap();
     let Claim::Held { epoch } = claimed(&bank, "first", LONG).await else {
         panic!("nobody else is there");
     };
@@ -81,9 +83,9 @@ async fn a_lease_is_judged_by_the_databases_clock() {
     let owner = "first".to_owned();
     assert_eq!(held, Claim::HeldBy { owner });
     // No time passes here but in the database.
-    bank.sql("UPDATE annals_projections SET lease_until = lease_until - interval '11 minutes'")
+    bank.execute("UPDATE annals_projections SET lease_until = lease_until - interval '11 minutes'")
         .await;
-    let record = bank.store.projection("counts").await.unwrap().unwrap();
+    let record = bank.record("counts").await;
     assert!(!record.leased);
     let taken = claimed(&bank, "second", LONG).await;
     assert_eq!(taken, Claim::Held { epoch: epoch + 1 });
@@ -92,7 +94,7 @@ async fn a_lease_is_judged_by_the_databases_clock() {
 #[tokio::test]
 async fn who_was_overtaken_writes_nothing_and_an_unfenced_write_shows() {
     let bank = Bank::open().await;
-    bank.store.register(&spec(), now()).await.unwrap();
+    bank.store.register(&spec(), Utc::now()).await.unwrap();
     let Claim::Held { epoch: old } = claimed(&bank, "stalled", Duration::ZERO).await else {
         panic!("nobody else is there");
     };
@@ -105,17 +107,17 @@ async fn who_was_overtaken_writes_nothing_and_an_unfenced_write_shows() {
     good.await.unwrap();
     assert_eq!(names(&bank).await, ["good"]);
     // The control: without the fence the late row is there, and this test sees it.
-    bank.sql("INSERT INTO counts VALUES ('late', 1)").await;
+    bank.execute("INSERT INTO counts VALUES ('late', 1)").await;
     assert_eq!(names(&bank).await, ["good", "late"]);
 }
 
 #[tokio::test]
 async fn a_rebuild_whose_server_process_is_killed_goes_on_from_its_last_commit() {
     let bank = Bank::open().await;
-    bank.store.register(&spec(), now()).await.unwrap();
+    bank.store.register(&spec(), Utc::now()).await.unwrap();
     let begun = bank
         .store
-        .begin_rebuild(&spec(), "me", LONG, false, now())
+        .begin_rebuild(&spec(), "me", LONG, false, Utc::now())
         .await
         .unwrap();
     let first = bank
@@ -123,9 +125,8 @@ async fn a_rebuild_whose_server_process_is_killed_goes_on_from_its_last_commit()
         .commit(step(begun.epoch, 0, "a", Target::Rebuild));
     first.await.unwrap();
     // A transaction of somebody else keeps the next step waiting, until its backend is killed.
-    let mut other = bank.connection().await;
-    let lock = sqlx::raw_sql("BEGIN; LOCK TABLE counts__rebuild");
-    lock.execute(&mut other).await.unwrap();
+    let mut other = bank.database.connect().await;
+    Schema::execute(&mut other, "BEGIN; LOCK TABLE counts__rebuild").await;
     let store = bank.store.clone();
     let waiting = tokio::spawn(async move {
         let step = step(begun.epoch, 1, "b", Target::Rebuild);
@@ -137,9 +138,9 @@ async fn a_rebuild_whose_server_process_is_killed_goes_on_from_its_last_commit()
     while killed < 2 {
         killed += bank.query(kill).await.len();
     }
-    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    Schema::execute(&mut other, "COMMIT").await;
     waiting.await.unwrap().unwrap();
-    let other = open(&bank.schema.url()).await;
+    let other = bank.database.open().await;
     let record = other.projection("counts").await.unwrap().unwrap();
     let position = record.rebuild.unwrap().checkpoint.position;
     assert_eq!(position, Position::new(2));

@@ -1,6 +1,6 @@
 //! The rows of a read model: read by key or in order, written in bulk.
 
-use annals_core::{Changes, Row, RowAccess, StoreError, StoreErrorKind, TableSpec, Target, Value};
+use annals_core::{Changes, Row, RowAccess, RowError, StoreError, TableSpec, Target, Value};
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, SqliteConnection, sqlite::SqliteArguments};
@@ -133,8 +133,7 @@ fn binds(
     let mut binds = SqliteArguments::default();
     for row in rows {
         if row.len() != width {
-            let problem = format!("{} values for {width} columns", row.len());
-            let error = StoreError::new(StoreErrorKind::Invalid, problem);
+            let error = RowError::new(format!("{} values for {width} columns", row.len()));
             return Err(sqlx::Error::Encode(error.into()));
         }
         for value in row {

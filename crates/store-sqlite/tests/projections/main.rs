@@ -1,10 +1,10 @@
-//! What only this store promises of projections: SQL projections, and how read models live
-//! beside the application's own tables.
+//! What SQLite promises of projections, as a database, and what only it promises.
 
 // A test reports by panicking.
 #![allow(clippy::unwrap_used)]
 
-mod accounts;
-mod read_models;
-mod sql_live;
-mod sql_rebuild;
+mod file;
+mod others;
+mod rebuild_files;
+
+annals_testing::database_conformance!(crate::file::File);

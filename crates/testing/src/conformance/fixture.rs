@@ -113,14 +113,18 @@ impl fmt::Debug for Subject {
 /// # Panics
 /// When the store fails the scenario.
 pub fn run<F: Fixture, S: Future<Output = ()>>(scenario: impl FnOnce(Subject) -> S) {
+    in_time(async { scenario(Subject::create::<F>().await).await });
+}
+
+/// Runs to the end, on several threads and with a deadline.
+pub(super) fn in_time(scenario: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()
         .build()
         .expect("the test's runtime starts");
     runtime.block_on(async {
-        let subject = Subject::create::<F>().await;
-        let finished = tokio::time::timeout(DEADLINE, scenario(subject)).await;
+        let finished = tokio::time::timeout(DEADLINE, scenario).await;
         finished.expect("the scenario ends before the deadline");
     });
 }

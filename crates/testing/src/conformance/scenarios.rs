@@ -162,6 +162,8 @@ macro_rules! conformance {
                 a_scan_goes_on_after_a_key_that_is_not_there,
                 rows_are_found_by_their_whole_key,
                 thousands_of_rows_are_written_and_found_at_once,
+                a_row_of_the_wrong_shape_is_refused,
+                rows_of_a_new_table_come_back_however_they_are_written,
             }
             leases {
                 a_new_projection_is_nobodys,
@@ -236,6 +238,55 @@ macro_rules! conformance {
             $(#[test]
             fn $scenario() {
                 $crate::conformance::run::<$fixture, _>($crate::conformance::$subject::$scenario);
+            })+
+        })+
+    };
+}
+
+/// Makes a test of each scenario about an SQL database, for one [`Database`].
+///
+/// [`Database`]: crate::conformance::database::Database
+#[macro_export]
+macro_rules! database_conformance {
+    ($database:ty) => {
+        $crate::database_conformance! { @scenarios $database,
+            tables {
+                a_table_of_the_application_is_left_alone,
+                a_table_that_somebody_dropped_is_filled_from_the_beginning,
+                prepared_statements_of_other_connections_survive_a_swap,
+                a_rebuild_brings_a_table_of_other_columns,
+                an_index_that_does_not_fit_the_new_columns_stops_the_swap,
+            }
+            sql_live {
+                statements_and_checkpoint_commit_together,
+                a_reopened_projection_goes_on_with_its_tables,
+                a_failing_event_is_named_and_nothing_of_its_batch_is_applied,
+                a_step_that_was_overtaken_applies_nothing,
+                tables_that_are_somebody_elses_are_left_alone,
+                an_inline_projection_is_there_with_the_append,
+                an_inline_projection_takes_in_what_others_appended_without_it,
+            }
+            sql_rebuild {
+                a_rebuild_fills_new_tables_and_swaps_them_in,
+                a_swap_takes_in_what_the_new_tables_lack_and_reports_what_differs,
+                a_rebuild_is_resumed_where_it_stands,
+                a_rebuild_that_is_given_up_leaves_nothing,
+                a_rebuild_whose_tables_are_lost_begins_again,
+                a_swap_that_was_overtaken_changes_nothing,
+                an_inline_projection_is_rebuilt_up_to_the_head,
+            }
+        }
+    };
+    (@scenarios $database:ty, $($subject:ident { $($scenario:ident,)+ })+) => {
+        $(mod $subject {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[test]
+            fn $scenario() {
+                $crate::conformance::database::run::<$database, _>(
+                    $crate::conformance::database::$subject::$scenario,
+                );
             })+
         })+
     };

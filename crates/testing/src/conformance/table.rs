@@ -16,14 +16,14 @@ const fn column(name: &'static str, column_type: ColumnType) -> Column {
     }
 }
 
-const fn key(name: &'static str, column_type: ColumnType) -> Column {
+pub(super) const fn key(name: &'static str, column_type: ColumnType) -> Column {
     Column {
         key: true,
         ..column(name, column_type)
     }
 }
 
-const fn nullable(name: &'static str, column_type: ColumnType) -> Column {
+pub(super) const fn nullable(name: &'static str, column_type: ColumnType) -> Column {
     Column {
         nullable: true,
         ..column(name, column_type)
@@ -82,6 +82,19 @@ pub(super) fn upserts(rows: &[(&str, i64)]) -> Changes {
         upserts: rows.iter().map(|(name, count)| row(name, *count)).collect(),
         deletes: Vec::new(),
     }
+}
+
+pub(super) fn upserted(rows: &[Row]) -> Changes {
+    Changes {
+        upserts: rows.to_vec(),
+        deletes: Vec::new(),
+    }
+}
+
+/// The same step on rows of this table.
+pub(super) fn on(table: TableSpec, mut step: Commit) -> Commit {
+    step.rows = step.rows.map(|(_, changes)| (table, changes));
+    step
 }
 
 pub(super) const fn at(number: u64) -> Checkpoint {

@@ -15,7 +15,8 @@ pub const URL_VARIABLE: &str = "ANNALS_TEST_POSTGRES";
 pub const PGBOUNCER_VARIABLE: &str = "ANNALS_TEST_PGBOUNCER";
 
 /// The name of a schema that nothing else uses, in the database of [`URL_VARIABLE`]. The store
-/// under test creates the schema; it is dropped, with all that stands in it, when this is.
+/// under test creates the schema; it is dropped, with all that stands in it, when this is, and
+/// with it what a rebuild has left in schemas whose names begin as this one's does.
 #[derive(Debug)]
 #[must_use = "the schema is dropped with it"]
 pub struct TestSchema {
@@ -63,7 +64,15 @@ impl TestSchema {
 
 impl Drop for TestSchema {
     fn drop(&mut self) {
-        let statement = format!("DROP SCHEMA IF EXISTS \"{}\" CASCADE", self.name);
+        let statement = format!(
+            "DO $$ DECLARE made name;
+             BEGIN
+                 FOR made IN SELECT nspname FROM pg_namespace WHERE starts_with(nspname, '{}') LOOP
+                     EXECUTE format('DROP SCHEMA %I CASCADE', made);
+                 END LOOP;
+             END $$",
+            self.name
+        );
         // A thread with a runtime of its own, since the test's runtime may be what drops this.
         let dropped = thread::spawn(move || drop_schema(statement)).join();
         let failure = match dropped {
@@ -137,18 +146,21 @@ mod tests {
         let mut connection = PgConnection::connect_with(&options()).await.unwrap();
         let schema = TestSchema::create().await;
         let name = schema.name().to_owned();
-        let create = format!("CREATE SCHEMA {name} CREATE TABLE filled (number int)");
+        let create = format!(
+            "CREATE SCHEMA {name} CREATE TABLE filled (number int);
+             CREATE SCHEMA {name}_rebuild;"
+        );
         sqlx::raw_sql(sqlx::AssertSqlSafe(create))
             .execute(&mut connection)
             .await
             .unwrap();
-        assert_eq!(count(&mut connection, &name).await, 1);
+        assert_eq!(count(&mut connection, &name).await, 2);
         drop(schema);
         assert_eq!(count(&mut connection, &name).await, 0);
     }
 
     async fn count(connection: &mut PgConnection, name: &str) -> i64 {
-        sqlx::query("SELECT count(*) FROM pg_namespace WHERE nspname = $1")
+        sqlx::query("SELECT count(*) FROM pg_namespace WHERE starts_with(nspname, $1)")
             .bind(name)
             .fetch_one(connection)
             .await

@@ -3,8 +3,8 @@
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use annals_core::{
-    FoldError, Page, ProjectionError, ProjectionSpec, Recorded, StoreError, StoredEvent, Target,
-    projector::relevant,
+    FoldError, Page, ProjectionError, ProjectionSpec, Recorded, StoreError, StoreErrorKind,
+    StoredEvent, Target, projector::relevant,
 };
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
@@ -73,7 +73,7 @@ pub(super) async fn apply<P: SqlProjection>(
 fn store_failure(error: &ProjectionError) -> Option<StoreError> {
     let kind = kind_of(error.downcast_ref::<sqlx::Error>()?);
     let failure = StoreError::new(kind, "apply an event to a SQL projection");
-    failure
-        .is_transient()
-        .then(|| failure.caused_by(error.message()))
+    // A rebuild can't write to other tables than its own, now or later.
+    let passes = failure.is_transient() && kind != StoreErrorKind::ReadOnly;
+    passes.then(|| failure.caused_by(error.message()))
 }
