@@ -24,14 +24,15 @@ pub(super) async fn run(store: &dyn Store, args: ShowArgs, output: Output) -> Re
             false => StreamRead::after(stream, from, limit),
         };
         let events = store.read_stream(read).await?;
+        // A page of large events is shorter than was asked for: only an empty one is the end.
+        let Some(last) = events.last() else {
+            break;
+        };
+        from = last.version;
         for event in &events {
             list.item(&EventDocument::new(event), || text(event))?;
         }
         left = left.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
-        match events.last() {
-            Some(last) if events.len() >= limit => from = last.version,
-            _ => break,
-        }
         // Backwards, version 0 would mean the end of the stream again.
         if args.backwards && from == Version::new(1) {
             break;
