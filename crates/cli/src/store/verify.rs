@@ -6,7 +6,7 @@ mod ids;
 mod tags;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -39,6 +39,8 @@ struct Report {
     #[serde(flatten)]
     totals: Totals,
     checks: Vec<String>,
+    /// The checks that found a problem, be it one that `problems` has no room for.
+    failed: BTreeSet<String>,
     /// What checks have to say besides, by check.
     notes: BTreeMap<String, String>,
     /// How many problems there are; `problems` has the first few.
@@ -108,6 +110,7 @@ async fn verify(app: &App, mut checks: Vec<Box<dyn LogCheck>>) -> Result<Report,
         head,
         totals: found.tally.totals(),
         checks: checks.iter().map(|check| check.name().to_owned()).collect(),
+        failed: found.failed,
         notes: checks
             .iter()
             .filter_map(|check| Some((check.name().to_owned(), check.note()?)))
@@ -122,6 +125,7 @@ async fn verify(app: &App, mut checks: Vec<Box<dyn LogCheck>>) -> Result<Report,
 struct Found {
     tally: Tally,
     streams: u64,
+    failed: BTreeSet<String>,
     problem_count: u64,
     problems: Vec<Problem>,
 }
@@ -159,6 +163,9 @@ impl Found {
 
     fn problem(&mut self, problem: Problem) {
         self.problem_count += 1;
+        if !self.failed.contains(&problem.check) {
+            self.failed.insert(problem.check.clone());
+        }
         if self.problems.len() < REPORTED {
             self.problems.push(problem);
         }
@@ -190,6 +197,11 @@ fn text(report: &Report) -> String {
         let (check, message) = (&problem.check, plain(&problem.message));
         text.push_str(&format!("wrong: {place}{message} ({check})\n"));
     }
+    let shown = u64::try_from(report.problems.len()).unwrap_or(u64::MAX);
+    if report.problem_count > shown {
+        let more = things(report.problem_count - shown, "problem");
+        text.push_str(&format!("and {more} besides\n"));
+    }
     text.push_str(&format!(
         "verified {} in {} in {} ({} events/s)",
         things(report.totals.events, "event"),
@@ -198,10 +210,7 @@ fn text(report: &Report) -> String {
         count(per_second(report.totals.events, time)),
     ));
     for check in &report.checks {
-        let wrong = report
-            .problems
-            .iter()
-            .any(|problem| problem.check == *check);
+        let wrong = report.failed.contains(check);
         text.push_str(&format!(
             "\n  {}  {check}",
             if wrong { "WRONG" } else { "ok   " }
@@ -229,5 +238,30 @@ mod tests {
         }
         assert_eq!(found.problem_count, 1_000);
         assert_eq!(found.problems.len(), REPORTED);
+    }
+
+    #[test]
+    fn a_check_that_fails_after_many_problems_of_others_is_not_called_ok() {
+        let mut found = Found::default();
+        for position in 1..=1_000 {
+            found.problem(Problem::at("dense", Position::new(position), "wrong"));
+        }
+        found.problem(Problem::new("money is conserved", "5 are missing"));
+        let text = text(&Report {
+            streams: 0,
+            head: Position::new(1_000),
+            totals: found.tally.totals(),
+            checks: ["dense", "money is conserved", "ids"]
+                .map(str::to_owned)
+                .into(),
+            failed: found.failed,
+            notes: BTreeMap::new(),
+            problem_count: found.problem_count,
+            problems: found.problems,
+            seconds: 1.0,
+        });
+        assert!(text.contains("\n  WRONG  money is conserved"), "{text}");
+        assert!(text.contains("\n  ok     ids"), "{text}");
+        assert!(text.contains("\nand 901 problems besides\n"), "{text}");
     }
 }
