@@ -7,7 +7,7 @@ use clap::Args;
 /// Options that every command takes.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperatorOptions {
-    /// Where the events are: sqlite://PATH or memory:
+    /// Where the events are: sqlite://PATH, postgres://... or memory:
     // The value is kept out of the help: it may hold a password.
     #[arg(
         long,

@@ -15,10 +15,10 @@ use crate::{
 };
 
 pub(super) async fn run(app: &App, args: RebuildArgs, output: Output) -> Result<(), CliError> {
-    let name = args.name;
+    let (name, verify) = (args.name, args.verify);
     let defaults = RebuildOptions::default();
     let options = RebuildOptions {
-        verify: args.verify,
+        verify,
         restart: args.restart,
         lease: args.lease.map_or(defaults.lease, Duration::from_secs),
         ..defaults
@@ -29,7 +29,7 @@ pub(super) async fn run(app: &App, args: RebuildArgs, output: Output) -> Result<
     let rebuilt = stoppable(app, rebuilding).await;
     drop(meter);
     match rebuilt {
-        Ok(summary) => output.answer(&summary, || text(&summary)),
+        Ok(summary) => output.answer(&summary, || text(&summary, verify)),
         Err(RebuildError::NoSuchProjection { .. }) => Err(unknown(&**app.store(), &name).await),
         Err(RebuildError::Interrupted { checkpoint, .. }) => {
             let next = format!(
@@ -71,7 +71,7 @@ fn show(meter: &mut Meter, progress: Progress) {
     }
 }
 
-fn text(summary: &RebuildSummary) -> String {
+fn text(summary: &RebuildSummary, verify: bool) -> String {
     let time = Duration::try_from_secs_f64(summary.seconds).unwrap_or_default();
     let mut text = format!(
         "rebuilt {}: {} into {} in {} ({} events/s)",
@@ -84,9 +84,15 @@ fn text(summary: &RebuildSummary) -> String {
     if summary.resumed {
         text.push_str(", resumed from an interrupted rebuild");
     }
-    if let Some(differences) = &summary.differences {
-        text.push_str(&format!("; {} rows differ", count(differences.count)));
-        text.push_str(&samples(differences));
+    match &summary.differences {
+        Some(differences) => {
+            text.push_str(&format!("; {} rows differ", count(differences.count)));
+            text.push_str(&samples(differences));
+        }
+        None if verify => text.push_str(
+            "; NOT compared: the old table has other columns, or did not stand at the same position",
+        ),
+        None => {}
     }
     text
 }
@@ -133,11 +139,17 @@ mod tests {
     #[test]
     fn the_summary_is_one_line_when_nothing_differs() {
         assert_eq!(
-            text(&summary(Some(Differences::default()))),
+            text(&summary(Some(Differences::default())), true),
             "rebuilt user_balance: 100,000 events into 1,000 rows in 0.8 s (125,000 events/s); \
              0 rows differ"
         );
-        assert!(!text(&summary(None)).contains("differ"));
+        assert!(!text(&summary(None), false).contains("differ"));
+    }
+
+    #[test]
+    fn a_comparison_that_was_asked_for_and_could_not_be_made_is_told() {
+        assert!(text(&summary(None), true).contains("; NOT compared: "));
+        assert!(!text(&summary(None), false).contains("compared"));
     }
 
     #[test]
@@ -150,7 +162,7 @@ mod tests {
                 rebuilt: None,
             }],
         };
-        let text = text(&summary(Some(differences)));
+        let text = text(&summary(Some(differences)), true);
         assert!(
             text.ends_with(
                 "; 3 rows differ\n  owner=alice\n    live:    balance=5\n    rebuilt: (no row)\n  and 2 more"
