@@ -35,9 +35,14 @@ pub(super) async fn resume(app: &App, name: &str, output: Output) -> Result<(), 
 
 pub(super) async fn retry(app: &App, name: &str, output: Output) -> Result<(), CliError> {
     let record = find(&**app.store(), name).await?;
-    refuse_unless_rebuilt("retry", &record)?;
+    // Whoever follows the log looks first whether it has been brought back; an inline projection
+    // would be taken at its word.
+    let look_again = record.state == ProjectionState::Diverged && !record.inline;
+    if !look_again {
+        refuse_unless_rebuilt("retry", &record)?;
+    }
     let doing = match (record.state, record.parked) {
-        (ProjectionState::Failed, _) => "trying again".to_owned(),
+        (ProjectionState::Failed | ProjectionState::Diverged, _) => "trying again".to_owned(),
         (ProjectionState::Paused, _) => {
             let problem = "it is paused; `projection resume` lets it go on";
             return Err(wrong_state("retry", name, problem));
@@ -51,9 +56,12 @@ pub(super) async fn retry(app: &App, name: &str, output: Output) -> Result<(), C
 fn refuse_unless_rebuilt(doing: &'static str, record: &ProjectionRecord) -> Result<(), CliError> {
     let problem = match record.state {
         ProjectionState::Outdated => "its code has changed; run `projection rebuild`",
+        ProjectionState::Diverged if record.inline => {
+            "the log is another one than it was built from; run `projection rebuild`"
+        }
         ProjectionState::Diverged => {
-            "the log is another one than it was built from; \
-                                      run `projection rebuild`"
+            "the log is another one than it was built from; bring that back and run `projection \
+             retry`, or run `projection rebuild`"
         }
         _ => return Ok(()),
     };

@@ -1,6 +1,13 @@
 //! Projections and streams, as an operator meets them.
 
+use annals::{
+    Append, EventId, EventStore as _, EventType, Expected, Metadata, NewEvent, StreamName,
+    sqlite::{SqliteOptions, SqliteStore},
+};
+use chrono::Utc;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, SqliteConnection};
+use uuid::Uuid;
 
 use crate::bank::{Bank, ROWS};
 
@@ -105,4 +112,52 @@ fn a_stream_without_events_is_an_error() {
         error.contains("failed to find stream `account-nobody`"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_stream_of_large_events_is_shown_to_its_end() {
+    let bank = Bank::new();
+    let file = bank.path().join("bank.db");
+    let url = format!("sqlite://{}", file.display());
+    let store = SqliteStore::open(&url, SqliteOptions::default())
+        .await
+        .unwrap();
+    let stream = StreamName::parse("note-1").unwrap();
+    // More than the 32 MiB that a store reads in one page.
+    for _ in 0..5 {
+        let id = EventId::new(Uuid::new_v4());
+        let event = NewEvent {
+            id,
+            event_type: EventType::new("note.written").unwrap(),
+            schema_version: 1,
+            payload: serde_json::to_vec(&"x".repeat(8_000_000)).unwrap(),
+            tags: Vec::new(),
+            metadata: Metadata::caused_by(id.into(), id.uuid().into()),
+        };
+        let append = Append::to(stream.clone(), Expected::Any, vec![event], Utc::now());
+        store.append(append).await.unwrap();
+    }
+    store.close().await;
+    let shown = bank.ok(&["stream", "show", "note-1"]);
+    assert_eq!(shown.lines().count(), 5);
+}
+
+#[tokio::test]
+async fn what_diverged_from_the_log_goes_on_when_the_log_is_back() {
+    let bank = Bank::new();
+    bank.ok(&["store", "migrate"]);
+    let url = format!("sqlite://{}", bank.path().join("bank.db").display());
+    let mut file = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("UPDATE annals_projections SET state = 'diverged'")
+        .execute(&mut file)
+        .await
+        .unwrap();
+    file.close().await.unwrap();
+    // A saga's runner has no table that could be rebuilt.
+    for name in ["user_balance", "saga:transfer"] {
+        let error = bank.fails(&["projection", "resume", name]);
+        assert!(error.contains("`projection retry`"), "{error}");
+        bank.ok(&["projection", "retry", name]);
+        assert_eq!(bank.projection(name)["status"], "running");
+    }
 }
