@@ -227,12 +227,16 @@ impl StoreError {
         self.kind
     }
 
-    /// Whether the same call may succeed later without anybody changing it.
+    /// Whether the same call may succeed later without anybody changing it: once others are done,
+    /// the server is back, there is space again, or a standby has been promoted.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
             self.kind,
-            StoreErrorKind::Busy | StoreErrorKind::Unavailable | StoreErrorKind::StorageFull
+            StoreErrorKind::Busy
+                | StoreErrorKind::Unavailable
+                | StoreErrorKind::StorageFull
+                | StoreErrorKind::ReadOnly
         )
     }
 }

@@ -46,7 +46,6 @@ fn kind_of_state(state: &str) -> StoreErrorKind {
         }
         "53100" => StoreErrorKind::StorageFull, // disk full
         "25006" => StoreErrorKind::ReadOnly,    // a standby, or default_transaction_read_only
-        "42501" => StoreErrorKind::ReadOnly,    // no privilege
         // No such database, schema or table.
         "3D000" | "3F000" | "42P01" => StoreErrorKind::NotFound,
         _ => kind_of_class(state.get(..2).unwrap_or_default()),
@@ -73,6 +72,13 @@ fn advice(error: &sqlx::Error) -> Option<&'static str> {
         "26000" | "42P05" => Some(
             "a pooler seems to give out connections by transaction: add `?pgbouncer=true` to the URL",
         ),
+        "53100" => {
+            Some("free some space on the server's disk: what was refused can be tried again then")
+        }
+        "25006" => Some(
+            "the server takes no writes, as a standby does: connect to the primary, or promote it",
+        ),
+        "42501" => Some("grant it to the role, as the guide's page on PostgreSQL says"),
         "53300" => Some("allow fewer connections with `max_connections`, or more on the server"),
         _ => None,
     }
@@ -109,7 +115,7 @@ mod tests {
             ("58030", StoreErrorKind::Unavailable), // I/O error
             ("53100", StoreErrorKind::StorageFull),
             ("25006", StoreErrorKind::ReadOnly),
-            ("42501", StoreErrorKind::ReadOnly),
+            ("42501", StoreErrorKind::Invalid), // no privilege
             ("3D000", StoreErrorKind::NotFound),
             ("42P01", StoreErrorKind::NotFound),
             ("28P01", StoreErrorKind::Invalid), // wrong password
