@@ -54,6 +54,16 @@ SELECT 3, k.conname::text,
  WHERE NOT EXISTS (SELECT FROM rebuilt JOIN pg_catalog.pg_constraint AS j ON j.conrelid = rebuilt.oid
                     WHERE j.conname = k.conname)
 UNION ALL
+-- From version 18 on NOT NULL is a constraint, whose name came from the rebuilt table's own.
+SELECT 3, k.conname::text,
+       format('ALTER TABLE %I.%I RENAME CONSTRAINT %I TO %I', live.nspname, live.relname, j.conname, k.conname)
+  FROM live CROSS JOIN rebuilt
+  JOIN pg_catalog.pg_constraint AS k ON k.conrelid = live.oid AND k.contype = 'n'
+  JOIN pg_catalog.pg_attribute AS a ON a.attrelid = live.oid AND a.attnum = k.conkey[1]
+  JOIN pg_catalog.pg_attribute AS b ON b.attrelid = rebuilt.oid AND b.attname = a.attname
+  JOIN pg_catalog.pg_constraint AS j ON j.conrelid = rebuilt.oid AND j.contype = 'n' AND j.conkey[1] = b.attnum
+ WHERE j.conname <> k.conname
+UNION ALL
 SELECT 3, t.tgname::text, pg_catalog.pg_get_triggerdef(t.oid)
   FROM live JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = live.oid AND NOT t.tgisinternal
  WHERE NOT EXISTS (SELECT FROM rebuilt JOIN pg_catalog.pg_trigger AS u ON u.tgrelid = rebuilt.oid
