@@ -8,8 +8,10 @@
 mod appends;
 pub mod check;
 mod child;
+mod follow;
 mod journal;
 
 pub use appends::{Numbered, event, event_id, to};
 pub use child::{Child, enter, ready, start_together};
+pub use follow::follow;
 pub use journal::{Acked, Journal, Seen, count, read};

@@ -5,6 +5,20 @@ use std::hash::{BuildHasher, RandomState};
 /// The variable that gives the seed of a run: `ANNALS_SEED=123 cargo test`.
 pub const SEED_VARIABLE: &str = "ANNALS_SEED";
 
+/// A number from [`SEED_VARIABLE`], or a fresh one; it is printed, so a failing test shows it.
+///
+/// # Panics
+/// When the variable is set to something that is not a number.
+#[must_use]
+pub fn printed() -> u64 {
+    let number = match std::env::var(SEED_VARIABLE) {
+        Ok(text) => text.parse().expect("the seed is a number"),
+        Err(_) => RandomState::new().hash_one(0_u8),
+    };
+    println!("{SEED_VARIABLE}={number}");
+    number
+}
+
 /// A small source of pseudo-random numbers (SplitMix64) that starts from a printed seed.
 #[derive(Clone, Debug)]
 pub struct Seed {
@@ -12,18 +26,13 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// A seed from [`SEED_VARIABLE`], or a fresh one; it is printed, so a failing test shows it.
+    /// A seed from the number that [`printed`] gives.
     ///
     /// # Panics
     /// When the variable is set to something that is not a number.
     #[must_use]
     pub fn printed() -> Self {
-        let state = match std::env::var(SEED_VARIABLE) {
-            Ok(text) => text.parse().expect("the seed is a number"),
-            Err(_) => RandomState::new().hash_one(0_u8),
-        };
-        println!("{SEED_VARIABLE}={state}");
-        Self { state }
+        Self::new(printed())
     }
 
     /// A seed with this number.

@@ -12,7 +12,6 @@ mod role;
 
 use std::{
     collections::BTreeSet,
-    hash::{BuildHasher as _, RandomState},
     path::Path,
     time::{Duration, Instant},
 };
@@ -21,7 +20,7 @@ use annals_core::EventStore as _;
 use annals_testing::{
     postgres::Cluster,
     processes::{self, Acked, Child, Seen, check, count, enter, read},
-    seed::{SEED_VARIABLE, Seed},
+    seed::{self, Seed},
 };
 use role::{Deed, Part, Role, TASKS};
 use sqlx::{Connection as _, PgConnection, Row as _};
@@ -43,7 +42,7 @@ fn child_process_entry() {
 
 #[test]
 fn every_reader_sees_exactly_the_committed_log_in_order() {
-    let race = Race::new("torture");
+    let race = Race::new();
     race.in_runtime(async |url| role::open(url).await.close().await);
     let held = race.hold_transactions_open();
     let mut readers = race.start(WRITERS..WRITERS + READERS, Role::Tail);
@@ -97,7 +96,7 @@ fn every_reader_sees_exactly_the_committed_log_in_order() {
 /// last one it saw.
 #[test]
 fn a_naive_reader_is_caught() {
-    let race = Race::new("naive");
+    let race = Race::new();
     race.in_runtime(async |url| naive::create(url).await);
     let mut readers = race.start(WRITERS..WRITERS + 1, Role::NaiveTail);
     let mut writers = race.start(0..WRITERS, Role::NaiveInsert { rows: 50 });
@@ -121,11 +120,7 @@ struct Race {
 }
 
 impl Race {
-    fn new(name: &str) -> Self {
-        let seed = std::env::var(SEED_VARIABLE).ok();
-        let seed = seed.map(|seed| seed.parse().expect("the seed is a number"));
-        let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(name));
-        println!("{name}: {SEED_VARIABLE}={seed}");
+    fn new() -> Self {
         let cluster = Cluster::with_settings(&["max_connections = 400"]);
         cluster.sql(
             "CREATE TABLE business (writer bigint, number bigint, PRIMARY KEY (writer, number))",
@@ -135,7 +130,7 @@ impl Race {
         Self {
             cluster,
             directory: TempDir::new().expect("a temporary directory"),
-            seed,
+            seed: seed::printed(),
             started: Instant::now(),
         }
     }

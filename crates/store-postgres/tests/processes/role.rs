@@ -2,15 +2,15 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use annals_core::{EventStore as _, LogRead, Position};
+use annals_core::EventStore as _;
 use annals_postgres::{PostgresOptions, PostgresStore};
 use annals_testing::{
-    processes::{Acked, Journal, Numbered, Seen, read, ready},
+    processes::{Acked, Journal, Numbered, follow, read, ready},
     seed::Seed,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{Connection as _, PgConnection};
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use tokio::{task::JoinSet, time::sleep};
 
 use crate::naive;
 
@@ -79,7 +79,7 @@ pub(crate) async fn play(part: Part) {
         Role::Tail => {
             let store = open(&part.url).await;
             let journal = Journal::open(&part.directory, "seen", part.process);
-            follow(&store, &journal, ready().await).await;
+            follow(&store, &journal, 500, ready().await).await;
             store.close().await;
         }
         Role::NaiveInsert { rows } => naive::insert(&part, rows).await,
@@ -172,27 +172,5 @@ impl Writer {
 
     async fn pause(&mut self, micros: usize) {
         sleep(Duration::from_micros(self.pauses.below(micros) as u64)).await;
-    }
-}
-
-/// Follows the log page by page, as a projection does, up to where it is told to stop.
-async fn follow(store: &PostgresStore, journal: &Journal, mut until: watch::Receiver<u64>) {
-    let mut cursor = Position::START;
-    loop {
-        let page = store.read_log(LogRead::after(cursor, 500)).await;
-        let page = page.expect("the log can be read");
-        let seen: Vec<_> = page.events.iter().map(Seen::from).collect();
-        journal.add(&seen);
-        cursor = page.events.last().map_or(cursor, |event| event.position);
-        let known = *until.borrow_and_update();
-        if known > 0 && cursor.get() >= known {
-            return;
-        }
-        if seen.is_empty() {
-            tokio::select! {
-                grown = store.wait_beyond(cursor) => { grown.expect("the log can be watched"); }
-                told = until.changed() => told.expect("the test goes on talking"),
-            }
-        }
     }
 }

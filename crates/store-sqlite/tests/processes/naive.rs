@@ -3,6 +3,10 @@
 
 use std::{path::Path, time::Duration};
 
+use annals_testing::{
+    processes::{Journal, Seen, event_id, ready},
+    seed::Seed,
+};
 use sqlx::{
     Connection as _, Row as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -11,12 +15,8 @@ use tokio::{task::JoinSet, time::sleep};
 use uuid::Uuid;
 
 use crate::{
-    appends,
-    child::{self, Part},
-    journal::{Journal, Seen},
-    log::in_runtime,
-    prng::Prng,
-    role::TASKS,
+    in_runtime,
+    role::{Part, TASKS},
 };
 
 async fn connect(directory: &Path) -> SqliteConnection {
@@ -48,18 +48,18 @@ pub(crate) fn create(directory: &Path) {
 }
 
 /// Plays [`crate::role::Role::NaiveRows`].
-pub(crate) async fn insert(part: &Part, process: usize, rows: u64) {
+pub(crate) async fn insert(part: &Part, rows: u64) {
     let mut connections = Vec::new();
     for _ in 0..TASKS {
         connections.push(connect(&part.directory).await);
     }
-    child::ready().await;
+    ready().await;
     let mut tasks = JoinSet::new();
     for (number, mut connection) in (0_u64..).zip(connections) {
-        let mut prng = Prng::new(part.seed, process as u64 * TASKS + number);
+        let mut seed = Seed::apart(part.seed, part.process as u64 * TASKS + number);
         tasks.spawn(async move {
             for _ in 0..rows {
-                insert_one(&mut connection, &mut prng).await;
+                insert_one(&mut connection, &mut seed).await;
             }
             connection.close().await.expect("it closes");
         });
@@ -69,27 +69,27 @@ pub(crate) async fn insert(part: &Part, process: usize, rows: u64) {
     }
 }
 
-async fn insert_one(connection: &mut SqliteConnection, prng: &mut Prng) {
+async fn insert_one(connection: &mut SqliteConnection, seed: &mut Seed) {
     let row = sqlx::query("UPDATE sequence SET last = last + 1 RETURNING last")
         .fetch_one(&mut *connection)
         .await
         .expect("a position is given out");
     let position: i64 = row.get(0);
     // What else such a transaction does before it commits.
-    sleep(Duration::from_micros(prng.below(4_000) as u64)).await;
+    sleep(Duration::from_micros(seed.below(4_000) as u64)).await;
     sqlx::query("INSERT INTO events VALUES (?, ?)")
         .bind(position)
-        .bind(appends::id(prng).as_bytes().to_vec())
+        .bind(event_id(seed).uuid().as_bytes().to_vec())
         .execute(connection)
         .await
         .expect("a row is inserted");
 }
 
 /// Plays [`crate::role::Role::NaiveTail`].
-pub(crate) async fn follow(directory: &Path, process: usize) {
-    let mut connection = connect(directory).await;
-    let journal = Journal::open(directory, "seen", process);
-    let until = child::ready().await;
+pub(crate) async fn follow(part: &Part) {
+    let mut connection = connect(&part.directory).await;
+    let journal = Journal::open(&part.directory, "seen", part.process);
+    let until = ready().await;
     let mut cursor = 0;
     loop {
         // Looked at first: what is there once the writers have ended is still read.

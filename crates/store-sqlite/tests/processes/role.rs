@@ -1,45 +1,64 @@
 //! What a process does.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use annals_core::{
-    AppendError, EventStore as _, Expected, LogRead, Position, Query, QueryItem, Tag, Version,
+    AppendError, EventStore as _, Expected, Position, Query, QueryItem, Tag, Version,
 };
 use annals_sqlite::{SqliteOptions, SqliteStore};
+use annals_testing::{
+    processes::{Acked, Journal, Numbered, event, follow, read, ready, to},
+    seed::Seed,
+};
 use serde::{Deserialize, Serialize};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 
 use crate::{
-    appends,
-    child::{self, Part},
-    journal::{self, Acked, Conflicted, Journal, KeyTaken, Seen, Won},
     naive,
-    prng::Prng,
+    outcome::{Conflicted, KeyTaken, Won},
 };
 
 /// How many tasks each writing process has.
 pub(crate) const TASKS: u64 = 4;
 
+/// What a child is told to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) directory: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) process: usize,
+    pub(crate) role: Role,
+}
+
 /// The parts that a process can play.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// Races for each version of some streams.
-    Versions {
-        process: usize,
-        streams: u64,
-        versions: u64,
-    },
+    Versions { streams: u64, versions: u64 },
     /// Appends to streams that all share, each task its own number of appends; goes on from
     /// where its journal ends.
-    Appends { process: usize, appends: u64 },
+    Appends { appends: u64 },
     /// Races for keys, of which each may be used once.
-    Keys { process: usize, keys: u64 },
+    Keys { keys: u64 },
     /// Follows the log.
-    Tail { process: usize },
+    Tail,
     /// Inserts rows as naive event tables do.
-    NaiveRows { process: usize, rows: u64 },
+    NaiveRows { rows: u64 },
     /// Follows the naive table.
-    NaiveTail { process: usize },
+    NaiveTail,
+}
+
+/// The appends of [`Role::Appends`].
+pub(crate) fn numbered(seed: u64) -> Numbered {
+    Numbered {
+        seed,
+        streams: 6,
+        events: 5,
+    }
 }
 
 /// Opens the store of a directory with default settings.
@@ -52,46 +71,37 @@ pub(crate) async fn open(directory: &Path) -> SqliteStore {
 }
 
 pub(crate) async fn play(part: Part) {
-    let directory = &part.directory;
+    let journal = |name| Arc::new(Journal::open(&part.directory, name, part.process));
     match part.role {
-        Role::Versions {
-            process,
-            streams,
-            versions,
-        } => {
-            let won = Arc::new(Journal::open(directory, "won", process));
-            let conflicts = Arc::new(Journal::open(directory, "conflicts", process));
-            on_every_task(&part, process, |task| {
+        Role::Versions { streams, versions } => {
+            let (won, conflicts) = (journal("won"), journal("conflicts"));
+            on_every_task(&part, |task| {
                 let (won, conflicts) = (Arc::clone(&won), Arc::clone(&conflicts));
                 race_for_versions(task, streams, versions, won, conflicts)
             })
             .await;
         }
-        Role::Appends { process, appends } => {
-            let done: Vec<Acked> = journal::read(directory, "acks", process);
-            let acks = Arc::new(Journal::open(directory, "acks", process));
-            on_every_task(&part, process, |task| {
+        Role::Appends { appends } => {
+            let done: Vec<Acked> = read(&part.directory, "acks", part.process);
+            let acks = journal("acks");
+            on_every_task(&part, |task| {
                 let mine = done.iter().filter(|ack| ack.writer == task.writer);
                 let rest = mine.count() as u64..appends;
-                append_all(task, part.seed, rest, Arc::clone(&acks))
+                append_all(task, numbered(part.seed), rest, Arc::clone(&acks))
             })
             .await;
         }
-        Role::Keys { process, keys } => {
-            let journal = Arc::new(Journal::open(directory, "keys", process));
-            on_every_task(&part, process, |task| {
-                race_for_keys(task, keys, Arc::clone(&journal))
-            })
-            .await;
+        Role::Keys { keys } => {
+            let taken = journal("keys");
+            on_every_task(&part, |task| race_for_keys(task, keys, Arc::clone(&taken))).await;
         }
-        Role::Tail { process } => {
-            let store = open(directory).await;
-            let journal = Journal::open(directory, "seen", process);
-            follow(&store, &journal, child::ready().await).await;
+        Role::Tail => {
+            let store = open(&part.directory).await;
+            follow(&store, &journal("seen"), 50, ready().await).await;
             store.close().await;
         }
-        Role::NaiveRows { process, rows } => naive::insert(&part, process, rows).await,
-        Role::NaiveTail { process } => naive::follow(directory, process).await,
+        Role::NaiveRows { rows } => naive::insert(&part, rows).await,
+        Role::NaiveTail => naive::follow(&part).await,
     }
 }
 
@@ -100,25 +110,25 @@ struct Task {
     store: SqliteStore,
     process: usize,
     writer: u64,
-    prng: Prng,
+    seed: Seed,
 }
 
 /// Runs the same in several tasks on one store, from the word to go.
-async fn on_every_task<F>(part: &Part, process: usize, work: impl Fn(Task) -> F)
+async fn on_every_task<F>(part: &Part, work: impl Fn(Task) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let store = open(&part.directory).await;
-    child::ready().await;
+    ready().await;
     let mut tasks = JoinSet::new();
     for number in 0..TASKS {
-        let writer = process as u64 * TASKS + number;
+        let writer = part.process as u64 * TASKS + number;
         tasks.spawn(work(Task {
             store: store.clone(),
-            process,
+            process: part.process,
             writer,
-            // Not the generator that the numbered appends come from.
-            prng: Prng::new(!part.seed, writer),
+            // Not the choices that the numbered appends come from.
+            seed: Seed::apart(!part.seed, writer),
         }));
     }
     while let Some(ended) = tasks.join_next().await {
@@ -137,10 +147,10 @@ async fn race_for_versions(
     for stream in (0..streams).map(|stream| format!("race-{stream}")) {
         let mut current = 0;
         while current < versions {
-            let event = appends::event(&mut task.prng, &[]);
+            let event = event(&mut task.seed, &[]);
             let id = event.id.uuid();
             let expected = Expected::Exact(Version::new(current));
-            let append = appends::to(&stream, expected, vec![event]);
+            let append = to(&stream, expected, vec![event]);
             current = match task.store.append(append).await {
                 Ok(appended) => {
                     let version = appended.versions[0].get();
@@ -168,33 +178,22 @@ async fn race_for_versions(
     }
 }
 
-async fn append_all(task: Task, seed: u64, indices: Range<u64>, acks: Arc<Journal>) {
+async fn append_all(task: Task, numbered: Numbered, indices: Range<u64>, acks: Arc<Journal>) {
     for index in indices {
-        let append = appends::append(seed, task.writer, index);
+        let append = numbered.append(task.writer, index);
         let appended = task.store.append(append).await.expect("an append succeeds");
-        acks.add(&[Acked {
-            writer: task.writer,
-            index,
-            position: appended.position.get(),
-            versions: appended
-                .versions
-                .iter()
-                .map(|version| version.get())
-                .collect(),
-            repeated: appended.repeated,
-        }]);
+        acks.add(&[Acked::new(task.writer, index, &appended)]);
     }
 }
 
 async fn race_for_keys(mut task: Task, keys: u64, journal: Arc<Journal>) {
     for key in 0..keys {
         let tag = Tag::new("key", key).expect("a valid tag");
-        let event = appends::event(&mut task.prng, std::slice::from_ref(&tag));
+        let event = event(&mut task.seed, std::slice::from_ref(&tag));
         let id = event.id.uuid();
         let stream = format!("writer-{}", task.writer);
         let taken = Query::from(QueryItem::default().tag(tag.clone()));
-        let append =
-            appends::to(&stream, Expected::Any, vec![event]).unless(taken, Position::START);
+        let append = to(&stream, Expected::Any, vec![event]).unless(taken, Position::START);
         let (won, position) = match task.store.append(append).await {
             Ok(appended) => (true, appended.position),
             Err(AppendError::ConditionFailed { position }) => (false, position),
@@ -206,31 +205,5 @@ async fn race_for_keys(mut task: Task, keys: u64, journal: Arc<Journal>) {
             won,
             position: position.get(),
         }]);
-    }
-}
-
-/// Follows the log page by page, as a projection does, up to where it is told to stop.
-async fn follow(store: &SqliteStore, journal: &Journal, mut until: watch::Receiver<u64>) {
-    let mut cursor = Position::START;
-    loop {
-        let page = store.read_log(LogRead::after(cursor, 50)).await;
-        let page = page.expect("the log can be read");
-        let seen: Vec<_> = page
-            .events
-            .iter()
-            .map(|event| Seen(event.position.get(), event.id.uuid()))
-            .collect();
-        journal.add(&seen);
-        cursor = page.events.last().map_or(cursor, |event| event.position);
-        let known = *until.borrow_and_update();
-        if known > 0 && cursor.get() >= known {
-            return;
-        }
-        if seen.is_empty() {
-            tokio::select! {
-                grown = store.wait_beyond(cursor) => { grown.expect("the log can be watched"); }
-                told = until.changed() => told.expect("the test goes on talking"),
-            }
-        }
     }
 }
