@@ -3,6 +3,7 @@
 // A test reports by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod comparing;
 mod file;
 mod others;
 mod rebuild_files;

@@ -34,20 +34,46 @@ pub(super) fn count_rows(table: &str) -> String {
 
 /// The rows of a table that differ from the kept ones: key, live and rebuilt row as texts.
 ///
-/// The bind is how many are wanted; each comes with how many there are.
+/// A table without `keys` may have a row several times, and so may differ in how often. The bind
+/// is how many are wanted; each comes with how many there are.
 pub(super) fn differences(table: &str, columns: &[String], keys: &[String]) -> String {
     let (kept, new) = (
         format!("temp.{}", quoted(&kept(table))),
         format!("main.{}", quoted(table)),
     );
-    let (key, row) = (texts(keys), texts(columns));
-    let columns = list(columns);
+    let (key, row, times) = match keys {
+        [] => {
+            let times = "CASE annals_times WHEN 1 THEN '' \
+                         ELSE ' (' || annals_times || ' times)' END";
+            (texts(columns), texts(columns), format!(" || {times}"))
+        }
+        keys => (texts(keys), texts(columns), String::new()),
+    };
+    // Bytes are compared, whatever a column is sorted by.
+    let compared: Vec<_> = columns
+        .iter()
+        .map(|column| format!("{0} COLLATE BINARY AS {0}", quoted(column)))
+        .collect();
+    let compared = compared.join(", ");
+    let rows = |table: &str| match keys {
+        [] => {
+            let binary: Vec<_> = columns
+                .iter()
+                .map(|column| format!("{} COLLATE BINARY", quoted(column)))
+                .collect();
+            let binary = binary.join(", ");
+            format!("SELECT {compared}, count(*) AS annals_times FROM {table} GROUP BY {binary}")
+        }
+        _ => format!("SELECT {compared} FROM {table}"),
+    };
     let only_in = |one: &str, other: &str, live: &str, rebuilt: &str| {
         format!(
-            "SELECT {key} AS key, {live} AS live, {rebuilt} AS rebuilt FROM \
-             (SELECT {columns} FROM {one} EXCEPT SELECT {columns} FROM {other})"
+            "SELECT {key} AS key, {live} AS live, {rebuilt} AS rebuilt FROM ({} EXCEPT {})",
+            rows(one),
+            rows(other)
         )
     };
+    let row = format!("{row}{times}");
     format!(
         "SELECT key, max(live), max(rebuilt), count(*) OVER () FROM ({} UNION ALL {}) \
          GROUP BY key ORDER BY key LIMIT ? + 0",

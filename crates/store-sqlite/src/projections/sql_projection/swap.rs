@@ -125,16 +125,13 @@ async fn compare_table(
     samples: usize,
 ) -> Result<Differences, StoreError> {
     const DOING: &str = "compare the rebuilt tables with the live ones";
-    let mut keys: Vec<String> = sqlx::query_scalar(include_str!(
+    let keys: Vec<String> = sqlx::query_scalar(include_str!(
         "../../../sql/projections/select_table_keys.sql"
     ))
     .bind(table)
     .fetch_all(&mut *conn)
     .await
     .map_err(failed(DOING))?;
-    if keys.is_empty() {
-        keys = columns.to_vec();
-    }
     // One row at least, since each tells how many there are.
     let limit = i64::try_from(samples.max(1)).unwrap_or(i64::MAX);
     let sql = statements::differences(table, columns, &keys);
