@@ -147,7 +147,8 @@ fn texts(columns: &[&Compared]) -> String {
             let value = if is_number(&column.column_type) {
                 format!("coalesce({value}, 'NULL')")
             } else {
-                format!("quote_nullable({value})")
+                // By its bytes: columns of several collations have no common order.
+                format!("quote_nullable({value} COLLATE \"C\")")
             };
             format!("'{label}' || {value}")
         })
