@@ -7,6 +7,7 @@
 //! | what a saga sends, and when | [`given::SagaScenario`] |
 //! | a store | [`conformance!`], with a [`conformance::Fixture`] |
 //! | a store whose tables people reach with SQL | [`database_conformance!`], with a [`conformance::database::Database`] |
+//! | what a store that fails does to an engine | [`delegating::Delegating`], with [`delegating::Hooks`] |
 //! | a reader that follows the log | [`tail::check_tail`] |
 //! | a store on PostgreSQL | `postgres`, with the feature of that name |
 //! | several processes on one store | [`processes`] |
@@ -17,6 +18,7 @@
 
 pub mod clock;
 pub mod conformance;
+pub mod delegating;
 pub mod given;
 #[cfg(all(feature = "postgres", unix))]
 pub mod postgres;

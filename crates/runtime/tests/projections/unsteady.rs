@@ -1,25 +1,18 @@
 //! A store whose commits fail now and then, also after they were done, and whose pages differ in
 //! size.
 
-use std::{
-    any::Any,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use annals_core::{
-    Append, AppendError, AppendId, Appended, Claim, Commit, CommitError, EventStore, Failure,
-    Fence, Fingerprint, FoldError, InlineProjection, LogPage, LogRead, MemoryStore, ParkedEvent,
-    Position, ProjectionRecord, ProjectionSpec, ProjectionState, ProjectionStore, RebuildError,
-    RebuildRecord, RecordedAppend, Row, Snapshot, SnapshotStore, Store, StoreError, StoreErrorKind,
-    StoredEvent, StreamName, StreamRead, SwapRequest, Swapped, TableSpec, Target, Value, Version,
+    Commit, CommitError, EventStore as _, LogPage, LogRead, MemoryStore, ProjectionStore as _,
+    Store, StoreError, StoreErrorKind,
 };
 use annals_runtime::{App, Builder, RebuildOptions};
+use annals_testing::delegating::{Delegating, Hooks};
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 
 use crate::bank::{self, Balance, SOON};
 
@@ -35,35 +28,13 @@ fn unreachable_now() -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, "reach the store")
 }
 
-type Stored<T> = Result<T, StoreError>;
-
 #[async_trait]
-impl EventStore for Unsteady {
-    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
-        self.store.append(append).await
+impl Hooks for Unsteady {
+    fn store(&self) -> &dyn Store {
+        &*self.store
     }
 
-    async fn find_append(&self, id: AppendId) -> Stored<Option<(Appended, Fingerprint)>> {
-        self.store.find_append(id).await
-    }
-
-    async fn appends(&self, after: Option<AppendId>, limit: usize) -> Stored<Vec<RecordedAppend>> {
-        self.store.appends(after, limit).await
-    }
-
-    async fn import(
-        &self,
-        events: Vec<StoredEvent>,
-        appends: Vec<RecordedAppend>,
-    ) -> Stored<Position> {
-        self.store.import(events, appends).await
-    }
-
-    async fn read_stream(&self, read: StreamRead) -> Stored<Vec<StoredEvent>> {
-        self.store.read_stream(read).await
-    }
-
-    async fn read_log(&self, read: LogRead) -> Stored<LogPage> {
+    async fn read_log(&self, read: LogRead) -> Result<LogPage, StoreError> {
         match self.reads.fetch_add(1, Ordering::Relaxed) % 5 {
             4 => Err(unreachable_now()),
             // As a store answers whose events are large.
@@ -73,95 +44,6 @@ impl EventStore for Unsteady {
             }
             _ => self.store.read_log(read).await,
         }
-    }
-
-    async fn head(&self) -> Stored<Position> {
-        self.store.head().await
-    }
-
-    async fn stream_version(&self, stream: &StreamName) -> Stored<Version> {
-        self.store.stream_version(stream).await
-    }
-
-    async fn wait_beyond(&self, position: Position) -> Stored<Position> {
-        self.store.wait_beyond(position).await
-    }
-
-    async fn close(&self) {
-        self.store.close().await;
-    }
-}
-
-#[async_trait]
-impl ProjectionStore for Unsteady {
-    async fn register(
-        &self,
-        spec: &ProjectionSpec,
-        now: DateTime<Utc>,
-    ) -> Stored<ProjectionRecord> {
-        self.store.register(spec, now).await
-    }
-
-    async fn projection(&self, name: &str) -> Stored<Option<ProjectionRecord>> {
-        self.store.projection(name).await
-    }
-
-    async fn projections(&self) -> Stored<Vec<ProjectionRecord>> {
-        self.store.projections().await
-    }
-
-    async fn set_state(
-        &self,
-        name: &str,
-        state: ProjectionState,
-        now: DateTime<Utc>,
-    ) -> Stored<Option<ProjectionRecord>> {
-        self.store.set_state(name, state, now).await
-    }
-
-    async fn claim(&self, name: &str, owner: &str, term: Duration) -> Stored<Claim> {
-        self.store.claim(name, owner, term).await
-    }
-
-    async fn release(&self, name: &str, owner: &str) -> Stored<()> {
-        self.store.release(name, owner).await
-    }
-
-    async fn record_failure(
-        &self,
-        name: &str,
-        fence: Fence,
-        state: ProjectionState,
-        failure: Failure,
-    ) -> Result<(), CommitError> {
-        self.store.record_failure(name, fence, state, failure).await
-    }
-
-    async fn parked(&self, name: &str, target: Target) -> Stored<Vec<ParkedEvent>> {
-        self.store.parked(name, target).await
-    }
-
-    async fn retried_parked(&self, name: &str) -> Stored<()> {
-        self.store.retried_parked(name).await
-    }
-
-    async fn rows(
-        &self,
-        table: &TableSpec,
-        target: Target,
-        keys: &[Vec<Value>],
-    ) -> Stored<Vec<Row>> {
-        self.store.rows(table, target, keys).await
-    }
-
-    async fn scan_rows(
-        &self,
-        table: &TableSpec,
-        target: Target,
-        after: Option<&[Value]>,
-        limit: usize,
-    ) -> Stored<Vec<Row>> {
-        self.store.scan_rows(table, target, after, limit).await
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
@@ -174,74 +56,6 @@ impl ProjectionStore for Unsteady {
             _ => self.store.commit(commit).await,
         }
     }
-
-    async fn install_inline(&self, projection: Arc<dyn InlineProjection>) -> Result<(), FoldError> {
-        self.store.install_inline(projection).await
-    }
-
-    async fn begin_rebuild(
-        &self,
-        spec: &ProjectionSpec,
-        owner: &str,
-        lease: Duration,
-        restart: bool,
-        now: DateTime<Utc>,
-    ) -> Result<RebuildRecord, RebuildError> {
-        let begun = self.store.begin_rebuild(spec, owner, lease, restart, now);
-        begun.await
-    }
-
-    async fn renew_rebuild(
-        &self,
-        name: &str,
-        epoch: u64,
-        lease: Duration,
-    ) -> Result<(), RebuildError> {
-        self.store.renew_rebuild(name, epoch, lease).await
-    }
-
-    async fn abandon_rebuild(
-        &self,
-        name: &str,
-        epoch: u64,
-        keep: bool,
-    ) -> Result<(), RebuildError> {
-        self.store.abandon_rebuild(name, epoch, keep).await
-    }
-
-    async fn swap(
-        &self,
-        request: SwapRequest,
-        projection: Arc<dyn InlineProjection>,
-    ) -> Result<Swapped, RebuildError> {
-        self.store.swap(request, projection).await
-    }
-}
-
-#[async_trait]
-impl SnapshotStore for Unsteady {
-    async fn snapshot(&self, stream: &StreamName, schema: &str) -> Stored<Option<Snapshot>> {
-        self.store.snapshot(stream, schema).await
-    }
-
-    async fn save_snapshot(&self, stream: &StreamName, snapshot: Snapshot) -> Stored<()> {
-        self.store.save_snapshot(stream, snapshot).await
-    }
-}
-
-#[async_trait]
-impl Store for Unsteady {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn kind(&self) -> &'static str {
-        "unsteady"
-    }
-
-    async fn tag_mismatches(&self, limit: usize) -> Stored<Vec<annals_core::TagMismatch>> {
-        self.store.tag_mismatches(limit).await
-    }
 }
 
 async fn running(store: &Arc<MemoryStore>) -> App {
@@ -250,7 +64,7 @@ async fn running(store: &Arc<MemoryStore>) -> App {
         commits: AtomicU64::new(0),
         reads: AtomicU64::new(0),
     };
-    let builder = Builder::new(Arc::new(unsteady)).projection::<Balance>();
+    let builder = Builder::new(Arc::new(Delegating(unsteady))).projection::<Balance>();
     builder.start().await.unwrap()
 }
 

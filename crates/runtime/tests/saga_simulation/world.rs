@@ -9,6 +9,7 @@ use annals_core::{Clock, MemoryStore, ProjectionStore as _, saga::SagaStatus};
 use annals_runtime::{App, Builder, ProjectionOptions, SagaOptions};
 use annals_testing::{
     clock::{SequentialIds, dawn},
+    delegating::Delegating,
     seed::Seed,
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -132,13 +133,13 @@ impl World {
     }
 
     /// A node that takes over from whichever ran before, dead or not.
-    async fn node(&mut self, mut faults: Faults) -> (Arc<Node>, App) {
+    async fn node(&mut self, mut faults: Faults) -> (Arc<Delegating<Node>>, App) {
         loop {
             self.free_leases().await;
             let node = Node::new(Arc::clone(&self.store), self.seed.number(), faults);
             let poll = Duration::from_secs(1);
             let hours = Duration::from_secs(1_000_000);
-            let store: Arc<Node> = Arc::clone(&node);
+            let store: Arc<Delegating<Node>> = Arc::clone(&node);
             let starting = Builder::new(store)
                 .clock(self.clock.clone())
                 .ids(self.ids.clone())
@@ -177,7 +178,12 @@ impl World {
     }
 
     /// Asks for a transfer until somebody answers, more than once at times.
-    async fn start(&mut self, running: &mut Vec<(Arc<Node>, App)>, number: usize, script: Script) {
+    async fn start(
+        &mut self,
+        running: &mut Vec<(Arc<Delegating<Node>>, App)>,
+        number: usize,
+        script: Script,
+    ) {
         let from = self.seed.below(ACCOUNTS.len());
         let to = (from + 1 + self.seed.below(ACCOUNTS.len() - 1)) % ACCOUNTS.len();
         let cents = 20 + i64::try_from(self.seed.below(60)).unwrap();
@@ -201,7 +207,7 @@ impl World {
     }
 
     /// Something happens.
-    async fn disturb(&mut self, running: &mut Vec<(Arc<Node>, App)>) {
+    async fn disturb(&mut self, running: &mut Vec<(Arc<Delegating<Node>>, App)>) {
         match self.seed.below(10) {
             0 | 1 => {
                 for (node, _) in running.iter() {
@@ -247,7 +253,7 @@ impl World {
     }
 
     /// Nothing goes wrong any more, and operators retry what is stuck.
-    async fn settle(&mut self, running: Vec<(Arc<Node>, App)>) -> Result<(), String> {
+    async fn settle(&mut self, running: Vec<(Arc<Delegating<Node>>, App)>) -> Result<(), String> {
         for (node, _) in &running {
             node.kill();
         }

@@ -1,7 +1,6 @@
 //! A store with one planted fault.
 
 use std::{
-    any::Any,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,16 +9,15 @@ use std::{
 };
 
 use annals_core::{
-    Append, AppendError, AppendId, Appended, Changes, Claim, Commit, CommitError, Condition,
-    EventStore, Expected, Failure, Fence, Fingerprint, FoldError, IdSource, InlineProjection,
-    LogPage, LogRead, ParkedEvent, Position, ProjectionRecord, ProjectionSpec, ProjectionState,
-    ProjectionStore, RebuildError, RebuildRecord, RecordedAppend, Row, Snapshot, SnapshotStore,
-    Store, StoreError, StoredEvent, StreamName, StreamRead, SwapRequest, Swapped, TableSpec,
-    Target, Value, Version, memory::MemoryStore,
+    Append, AppendError, Appended, Changes, Claim, Commit, CommitError, Condition, EventStore as _,
+    Expected, Fence, FoldError, IdSource, InlineProjection, LogPage, LogRead, Position,
+    ProjectionSpec, ProjectionStore as _, RebuildError, RebuildRecord, RecordedAppend, Store,
+    StoreError, StoredEvent, SwapRequest, Swapped, Target, memory::MemoryStore,
 };
 use annals_testing::{
     clock::{SequentialIds, dawn},
     conformance::Fixture,
+    delegating::{Delegating, Hooks},
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -52,18 +50,18 @@ pub(crate) struct Faulty<const FAULT: u8> {
     ids: SequentialIds,
 }
 
-pub(crate) struct FaultyFixture<const FAULT: u8>(Arc<Faulty<FAULT>>);
+pub(crate) struct FaultyFixture<const FAULT: u8>(Arc<Delegating<Faulty<FAULT>>>);
 
 #[async_trait]
 impl<const FAULT: u8> Fixture for FaultyFixture<FAULT> {
     const REOPENS: bool = false;
 
     async fn create() -> Self {
-        Self(Arc::new(Faulty {
+        Self(Arc::new(Delegating(Faulty {
             inner: Arc::new(MemoryStore::new()),
             appends: AtomicU64::new(0),
             ids: SequentialIds::after(1 << 40),
-        }))
+        })))
     }
 
     async fn open(&self) -> Arc<dyn Store> {
@@ -164,7 +162,11 @@ impl<const FAULT: u8> Faulty<FAULT> {
 }
 
 #[async_trait]
-impl<const FAULT: u8> EventStore for Faulty<FAULT> {
+impl<const FAULT: u8> Hooks for Faulty<FAULT> {
+    fn store(&self) -> &dyn Store {
+        &*self.inner
+    }
+
     async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
         match FAULT {
             IGNORES_EXPECTATIONS => {
@@ -197,21 +199,6 @@ impl<const FAULT: u8> EventStore for Faulty<FAULT> {
         self.inner.append(append).await
     }
 
-    async fn find_append(
-        &self,
-        id: AppendId,
-    ) -> Result<Option<(Appended, Fingerprint)>, StoreError> {
-        self.inner.find_append(id).await
-    }
-
-    async fn appends(
-        &self,
-        after: Option<AppendId>,
-        limit: usize,
-    ) -> Result<Vec<RecordedAppend>, StoreError> {
-        self.inner.appends(after, limit).await
-    }
-
     async fn import(
         &self,
         mut events: Vec<StoredEvent>,
@@ -242,10 +229,6 @@ impl<const FAULT: u8> EventStore for Faulty<FAULT> {
         self.inner.import(events, appends).await
     }
 
-    async fn read_stream(&self, read: StreamRead) -> Result<Vec<StoredEvent>, StoreError> {
-        self.inner.read_stream(read).await
-    }
-
     async fn read_log(&self, read: LogRead) -> Result<LogPage, StoreError> {
         let head = self.inner.head().await?;
         let limit = read.limit;
@@ -263,116 +246,12 @@ impl<const FAULT: u8> EventStore for Faulty<FAULT> {
         Ok(page)
     }
 
-    async fn head(&self) -> Result<Position, StoreError> {
-        self.inner.head().await
-    }
-
-    async fn stream_version(&self, stream: &StreamName) -> Result<Version, StoreError> {
-        self.inner.stream_version(stream).await
-    }
-
-    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
-        self.inner.wait_beyond(position).await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-}
-
-#[async_trait]
-impl<const FAULT: u8> SnapshotStore for Faulty<FAULT> {
-    async fn snapshot(
-        &self,
-        stream: &StreamName,
-        schema: &str,
-    ) -> Result<Option<Snapshot>, StoreError> {
-        self.inner.snapshot(stream, schema).await
-    }
-
-    async fn save_snapshot(
-        &self,
-        stream: &StreamName,
-        snapshot: Snapshot,
-    ) -> Result<(), StoreError> {
-        self.inner.save_snapshot(stream, snapshot).await
-    }
-}
-
-#[async_trait]
-impl<const FAULT: u8> ProjectionStore for Faulty<FAULT> {
-    async fn register(
-        &self,
-        spec: &ProjectionSpec,
-        now: DateTime<Utc>,
-    ) -> Result<ProjectionRecord, StoreError> {
-        self.inner.register(spec, now).await
-    }
-
-    async fn projection(&self, name: &str) -> Result<Option<ProjectionRecord>, StoreError> {
-        self.inner.projection(name).await
-    }
-
-    async fn projections(&self) -> Result<Vec<ProjectionRecord>, StoreError> {
-        self.inner.projections().await
-    }
-
-    async fn set_state(
-        &self,
-        name: &str,
-        state: ProjectionState,
-        now: DateTime<Utc>,
-    ) -> Result<Option<ProjectionRecord>, StoreError> {
-        self.inner.set_state(name, state, now).await
-    }
-
     async fn claim(&self, name: &str, owner: &str, term: Duration) -> Result<Claim, StoreError> {
         let owner = match FAULT {
             LEASES_TO_EVERYBODY => "anybody",
             _ => owner,
         };
         self.inner.claim(name, owner, term).await
-    }
-
-    async fn release(&self, name: &str, owner: &str) -> Result<(), StoreError> {
-        self.inner.release(name, owner).await
-    }
-
-    async fn record_failure(
-        &self,
-        name: &str,
-        fence: Fence,
-        state: ProjectionState,
-        failure: Failure,
-    ) -> Result<(), CommitError> {
-        self.inner.record_failure(name, fence, state, failure).await
-    }
-
-    async fn parked(&self, name: &str, target: Target) -> Result<Vec<ParkedEvent>, StoreError> {
-        self.inner.parked(name, target).await
-    }
-
-    async fn retried_parked(&self, name: &str) -> Result<(), StoreError> {
-        self.inner.retried_parked(name).await
-    }
-
-    async fn rows(
-        &self,
-        table: &TableSpec,
-        target: Target,
-        keys: &[Vec<Value>],
-    ) -> Result<Vec<Row>, StoreError> {
-        self.inner.rows(table, target, keys).await
-    }
-
-    async fn scan_rows(
-        &self,
-        table: &TableSpec,
-        target: Target,
-        after: Option<&[Value]>,
-        limit: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.inner.scan_rows(table, target, after, limit).await
     }
 
     async fn commit(&self, mut commit: Commit) -> Result<(), CommitError> {
@@ -421,24 +300,6 @@ impl<const FAULT: u8> ProjectionStore for Faulty<FAULT> {
         begun.await
     }
 
-    async fn renew_rebuild(
-        &self,
-        name: &str,
-        epoch: u64,
-        lease: Duration,
-    ) -> Result<(), RebuildError> {
-        self.inner.renew_rebuild(name, epoch, lease).await
-    }
-
-    async fn abandon_rebuild(
-        &self,
-        name: &str,
-        epoch: u64,
-        keep: bool,
-    ) -> Result<(), RebuildError> {
-        self.inner.abandon_rebuild(name, epoch, keep).await
-    }
-
     async fn swap(
         &self,
         request: SwapRequest,
@@ -448,15 +309,5 @@ impl<const FAULT: u8> ProjectionStore for Faulty<FAULT> {
             self.empty(&request).await;
         }
         self.inner.swap(request, projection).await
-    }
-}
-
-impl<const FAULT: u8> Store for Faulty<FAULT> {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn kind(&self) -> &'static str {
-        "faulty"
     }
 }
