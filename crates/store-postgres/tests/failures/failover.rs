@@ -1,6 +1,6 @@
 //! Another server takes the first one's place, with an older log or with the same.
 
-use annals_core::{ProjectionState, ProjectionStore as _};
+use annals_core::{EventStore as _, LogRead, ProjectionState, ProjectionStore as _};
 use annals_postgres::PostgresStore;
 use annals_testing::{
     postgres::{Cluster, Proxy},
@@ -8,7 +8,10 @@ use annals_testing::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::accounts::{SOON, caught_up, check_rows, deposit, head, open, settle, start};
+use crate::accounts::{
+    SOON, caught_up, check_rows, deposit, differs, fold, head, open, rows_complaint, rows_fit,
+    settle, start,
+};
 
 async fn deposits(store: &PostgresStore, seed: u64, numbers: std::ops::Range<u64>) {
     for number in numbers {
@@ -30,6 +33,7 @@ async fn a_node_goes_on_with_the_log_of_a_promoted_standby_that_was_behind() {
     standby.cut_off();
     deposits(&store, 1, 20..50).await;
     caught_up(&app, head(&store).await).await;
+    let lost = check::read_log(&store).await;
 
     primary.kill9();
     standby.promote();
@@ -40,11 +44,17 @@ async fn a_node_goes_on_with_the_log_of_a_promoted_standby_that_was_behind() {
         25,
         "30 deposits were never replicated"
     );
-    caught_up(&app, head(&store).await).await;
-    check_rows(&app, &check::read_log(&store).await).await;
+    rows_fit(&app, &store).await;
     deposits(&store, 2, 105..160).await;
-    caught_up(&app, head(&store).await).await;
-    check_rows(&app, &check::read_log(&store).await).await;
+    rows_fit(&app, &store).await;
+
+    // Whoever remembers but a position skips what came in the place of what was lost, and the
+    // same comparison says so.
+    let rest = LogRead::after(lost.last().expect("events").position, 1_000);
+    let rest = store.read_log(rest).await.unwrap().events;
+    let naive = fold(lost.iter().chain(&rest));
+    let log = check::read_log(&store).await;
+    assert!(differs(&naive, &fold(&log)).is_some());
     app.shutdown().await;
 }
 
@@ -86,6 +96,15 @@ async fn a_checkpoint_that_the_log_does_not_have_halts_the_projection() {
     println!("{:?}", record.failure);
     assert_eq!(record.checkpoint.position.get(), 50, "it has not moved");
     app.shutdown().await;
+
+    // A checkpoint that is but a position goes on, and its rows are found to be wrong.
+    cluster.sql("UPDATE annals.annals_projections SET event_id = NULL, state = 'running'");
+    let store = open(&cluster.url()).await;
+    let app = start(&store).await;
+    caught_up(&app, head(&store).await).await;
+    let log = check::read_log(&store).await;
+    assert!(rows_complaint(&app, &log).await.is_some());
+    app.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -97,6 +116,11 @@ async fn a_dump_goes_on_working_in_a_fresh_cluster() {
     caught_up(&app, head(&store).await).await;
     let log = check::read_log(&store).await;
     app.shutdown().await;
+    first.sql(AGE);
+    NAIVE
+        .iter()
+        .for_each(|statement| drop(first.sql(statement)));
+    assert_eq!(first.sql(BY_TRANSACTIONS), "40");
     let dump = first.dump();
     drop(first);
 
@@ -114,4 +138,21 @@ async fn a_dump_goes_on_working_in_a_fresh_cluster() {
     caught_up(&app, head(&store).await).await;
     check_rows(&app, &check::read_log(&store).await).await;
     app.shutdown().await;
+
+    // A log whose readers go by the numbers of transactions is empty to them from here on: they
+    // begin anew in a new cluster.
+    assert_eq!(second.sql(BY_TRANSACTIONS), "0");
 }
+
+/// A log of forty events, by as many transactions.
+const NAIVE: [&str; 2] = [
+    "CREATE TABLE naive (position bigserial, \
+     transaction xid8 NOT NULL DEFAULT pg_current_xact_id())",
+    "DO $$ BEGIN FOR number IN 1..40 LOOP INSERT INTO naive DEFAULT VALUES; COMMIT; END LOOP; END $$",
+];
+/// What its readers see: the transactions before the oldest one that is still open.
+const BY_TRANSACTIONS: &str =
+    "SELECT count(*) FROM naive WHERE transaction < pg_snapshot_xmin(pg_current_snapshot())";
+/// The first cluster is an old one, with many transactions behind it.
+const AGE: &str = "DO $$ BEGIN FOR number IN 1..5000 LOOP PERFORM pg_current_xact_id(); COMMIT; \
+    END LOOP; END $$";

@@ -5,7 +5,12 @@
 
 mod accounts;
 mod failover;
+mod full_disk;
 mod kills;
+mod ledger;
+mod lost_answers;
 mod network;
 mod read_only;
 mod refusals;
+mod rights;
+mod standby;

@@ -9,9 +9,10 @@ use annals_testing::{
     postgres::{Cluster, Proxy},
     processes::check,
 };
+use sqlx::{Connection as _, PgConnection};
 use tokio::time::{sleep, timeout};
 
-use crate::accounts::{SOON, caught_up, check_rows, deposit, open, settle, start};
+use crate::accounts::{SOON, caught_up, check_rows, deposit, open, rows_complaint, settle, start};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_node_behind_a_stalled_network_is_followed() {
@@ -30,7 +31,16 @@ async fn a_node_behind_a_stalled_network_is_followed() {
         Some(holder.clone())
     );
 
+    // Beside it, one that neither leases nor fences counts the second deposit as well.
+    let mut naive = PgConnection::connect(&cluster.url_at(proxy.port()))
+        .await
+        .unwrap();
     proxy.stall();
+    let naive = tokio::spawn(async move {
+        let update = "UPDATE annals.balance SET deposits = deposits + 1, sum = sum + 2";
+        let update = sqlx::raw_sql(update).execute(&mut naive).await;
+        update.map(|done| done.rows_affected())
+    });
     let stalled = Instant::now();
     let second = settle(&near, deposit(1, 1, 2)).await;
     caught_up(&near_app, second.position).await;
@@ -38,8 +48,14 @@ async fn a_node_behind_a_stalled_network_is_followed() {
     assert_ne!(owner(&near).await, holder);
     println!("taken over within {taken:.1?} of the network's stall");
 
-    // The node that comes back finds its place taken, and the rows are counted once.
+    // Nothing stops the naive one when it comes back, and the comparison finds what it did.
     proxy.flow();
+    assert_eq!(naive.await.unwrap().unwrap(), 1);
+    let log = check::read_log(&near).await;
+    assert!(rows_complaint(&near_app, &log).await.is_some());
+    cluster.sql("UPDATE annals.balance SET deposits = deposits - 1, sum = sum - 2");
+
+    // The node that comes back finds its place taken, and the rows are counted once.
     let third = settle(&near, deposit(1, 1, 3)).await;
     caught_up(&near_app, third.position).await;
     stands_by(&far_app).await;
