@@ -21,6 +21,8 @@ pub mod guide {
     pub mod events {}
     #[doc = include_str!("../docs/guide/moving.md")]
     pub mod moving {}
+    #[doc = include_str!("../docs/guide/postgres.md")]
+    pub mod postgres {}
     #[doc = include_str!("../docs/guide/projections.md")]
     pub mod projections {}
     #[doc = include_str!("../docs/guide/rebuild.md")]
