@@ -67,7 +67,8 @@ pub(super) async fn caught_up(
     timeout: Duration,
     poll: Duration,
 ) -> Result<(), CaughtUpError> {
-    let deadline = Instant::now() + timeout;
+    // None where it lies beyond what an instant can say: then there is no end to the waiting.
+    let deadline = Instant::now().checked_add(timeout);
     let mut first = true;
     // What another process does here is noticed by asking alone, so that is done often at first.
     let mut ask = Duration::from_millis(5);
@@ -88,7 +89,7 @@ pub(super) async fn caught_up(
             if reached >= position {
                 return Ok(());
             }
-            if Instant::now() >= deadline {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Err(CaughtUpError::TimedOut {
                     projection: projection.to_owned(),
                     reached,
@@ -98,7 +99,8 @@ pub(super) async fn caught_up(
         }
         first = false;
         ask = if follows { poll } else { (ask * 2).min(poll) };
-        let wake = (Instant::now() + ask).min(deadline);
+        let asks = Instant::now() + ask;
+        let wake = deadline.map_or(asks, |deadline| asks.min(deadline));
         match &mut health {
             Some(health) => tokio::select! {
                 () = until(health, position) => {}

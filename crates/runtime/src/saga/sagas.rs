@@ -143,7 +143,8 @@ impl Sagas {
         id: &str,
         timeout: Duration,
     ) -> Result<Instance<P>, WaitError> {
-        let deadline = Instant::now() + timeout;
+        // None where it lies beyond what an instant can say: then there is no end to the waiting.
+        let deadline = Instant::now().checked_add(timeout);
         let ending = self.endings.of(P::NAME, id);
         loop {
             let notified = ending.notified();
@@ -154,12 +155,13 @@ impl Sagas {
             if status.is_final() || status == SagaStatus::Stuck {
                 return Ok(instance);
             }
-            if Instant::now() >= deadline {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 let waited = timeout;
                 return Err(WaitError::TimedOut { status, waited });
             }
             // A process that does not run the saga is not told.
-            let look_again = (Instant::now() + self.options.poll * 2).min(deadline);
+            let soon = Instant::now() + self.options.poll * 2;
+            let look_again = deadline.map_or(soon, |deadline| soon.min(deadline));
             tokio::select! {
                 () = notified => {}
                 () = tokio::time::sleep_until(look_again) => {}

@@ -200,3 +200,13 @@ async fn a_tool_beside_a_server_waits_by_the_stored_record() {
     tool.caught_up::<Balance>(position).await.unwrap();
     server.shutdown().await;
 }
+
+#[tokio::test]
+async fn one_can_wait_for_a_read_model_without_end() {
+    let store = bank::store();
+    let app = bank::start::<Balance>(&store).await;
+    let position = bank::deposit(&store, "alice", 5).await;
+    let for_ever = app.caught_up_within::<Balance>(position, Duration::MAX);
+    for_ever.await.unwrap();
+    assert_eq!(bank::balances(&app).await["alice"], (5, 1));
+}
