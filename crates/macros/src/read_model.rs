@@ -47,26 +47,37 @@ pub(crate) fn expand(input: DeriveInput) -> syn::Result<TokenStream> {
         Err(attribute::unknown(meta, KNOWN))
     }));
     let table = problems.note(table_name(&input.ident, table.as_ref()));
-    let columns: Vec<_> = fields
+    let mut columns: Vec<_> = fields
         .named
         .iter()
         .filter_map(|field| problems.note(read_column(field)?))
         .collect();
-    if columns.len() == fields.named.len() && !columns.iter().any(|column| column.key) {
+    let keyless = columns.len() == fields.named.len() && !columns.iter().any(|column| column.key);
+    if keyless {
         let message = format!(
             "`{}` has no key; put `#[key]` on the field that identifies a row",
             input.ident
         );
         problems.at(&input.ident, message);
+        // As if another field were one: all that needs a read model would be an error as well.
+        let mut fit = columns.iter_mut();
+        if let Some(column) = fit.find(|column| !shape::is_called(column.ty, "Option")) {
+            column.key = true;
+        }
     }
-    problems.finish()?;
-    Ok(Model {
+    let mistakes = match problems.finish() {
+        Err(mistakes) if keyless => mistakes.into_compile_error(),
+        Err(mistakes) => return Err(mistakes),
+        Ok(()) => TokenStream::new(),
+    };
+    let model = Model {
         ident: &input.ident,
         table: table.unwrap_or_default(),
         columns,
         module: crate_path.macro_module(),
-    }
-    .generate())
+    };
+    let implementation = model.generate();
+    Ok(quote!(#mistakes #implementation))
 }
 
 fn table_name(ident: &Ident, given: Option<&LitStr>) -> syn::Result<String> {
