@@ -13,14 +13,15 @@ pub(super) async fn pause(app: &App, name: &str, output: Output) -> Result<(), C
     if record.inline {
         return refuse("it is inline, so every append needs it");
     }
-    match record.state {
-        ProjectionState::Running | ProjectionState::Paused => {}
+    let said = match record.state {
+        ProjectionState::Running => "paused",
+        ProjectionState::Paused => "already paused",
         ProjectionState::Failed => return refuse("it has stopped at an event that it can't fold"),
         ProjectionState::Outdated | ProjectionState::Diverged => {
             return refuse("it has stopped until it is rebuilt");
         }
-    }
-    set(app, name, ProjectionState::Paused, output, "paused").await
+    };
+    set(app, name, ProjectionState::Paused, output, said).await
 }
 
 pub(super) async fn resume(app: &App, name: &str, output: Output) -> Result<(), CliError> {
@@ -30,7 +31,11 @@ pub(super) async fn resume(app: &App, name: &str, output: Output) -> Result<(), 
         let problem = "it has failed, not paused; `projection retry` lets it try again";
         return Err(wrong_state("resume", name, problem));
     }
-    set(app, name, ProjectionState::Running, output, "running again").await
+    let said = match record.state {
+        ProjectionState::Running => "already running",
+        _ => "running again",
+    };
+    set(app, name, ProjectionState::Running, output, said).await
 }
 
 pub(super) async fn retry(app: &App, name: &str, output: Output) -> Result<(), CliError> {

@@ -55,6 +55,22 @@ fn a_paused_projection_is_resumed_and_not_retried() {
 }
 
 #[test]
+fn what_is_paused_or_running_already_is_said_to_be() {
+    let bank = Bank::new();
+    bank.ok(&["store", "migrate"]);
+    for (command, first, again) in [
+        ("pause", "paused", "already paused"),
+        ("resume", "running again", "already running"),
+    ] {
+        for said in [first, again] {
+            let answer = bank.ok(&["projection", command, "user_balance"]);
+            let expected = format!("user_balance: {said} (at position ");
+            assert!(answer.starts_with(&expected), "{answer}");
+        }
+    }
+}
+
+#[test]
 fn streams_are_listed_page_by_page() {
     let bank = Bank::new();
     bank.file("march.csv", &ROWS);
