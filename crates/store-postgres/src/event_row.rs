@@ -1,4 +1,9 @@
 //! Events as rows.
+//!
+//! A rebuild reads millions of them, so their columns are taken as the bytes that the server
+//! sends: sqlx's checks of types, for each value of each row, took as long as all the rest of
+//! reading a row. The types are those of `migrations/`; a value that does not have the form of
+//! its type is corruption.
 
 use std::sync::Arc;
 
@@ -7,28 +12,34 @@ use annals_core::{
     StoreErrorKind, StoredEvent, StreamName, Tag, Version,
 };
 use chrono::{DateTime, Utc};
-use sqlx::{Row, postgres::PgRow};
+use sqlx::{
+    Row,
+    postgres::{PgRow, PgValueFormat},
+};
 use uuid::Uuid;
 
 use crate::error::failed;
+
+/// Microseconds from 1970 to 2000, from where PostgreSQL counts.
+const EPOCH_MICROS: i64 = 946_684_800_000_000;
+/// How many event types a reader remembers; programs seldom have more.
+const KNOWN_TYPES: usize = 32;
 
 /// An event from a row.
 #[derive(Debug)]
 pub(crate) struct Read {
     /// The event; its payload is empty when it was left out.
     pub(crate) event: StoredEvent,
-    /// How many bytes the payload has.
-    pub(crate) payload_bytes: usize,
     /// Whether the payload has still to be fetched.
     pub(crate) lacks_payload: bool,
 }
 
-/// Reads events, and shares the names that most rows of a page have in common.
+/// Reads events, and shares the names that many rows of a page have in common.
 #[derive(Debug)]
 pub(crate) struct Reader {
     doing: &'static str,
     last_stream: Option<StreamName>,
-    last_type: Option<EventType>,
+    types: Vec<EventType>,
 }
 
 impl Reader {
@@ -37,48 +48,42 @@ impl Reader {
         Self {
             doing,
             last_stream: None,
-            last_type: None,
+            types: Vec::new(),
         }
     }
 
     /// Reads a row whose columns are those of `sql/page.sql`.
     pub(crate) fn read(&mut self, row: &PgRow) -> Result<Read, StoreError> {
         let doing = self.doing;
-        let metadata: Option<&str> = column(row, 9, doing)?;
-        let tags: Option<&str> = column(row, 10, doing)?;
-        let payload: Option<Vec<u8>> = column(row, 12, doing)?;
-        let correlation: Uuid = column(row, 7, doing)?;
-        let causation: Uuid = column(row, 8, doing)?;
+        let fields = Fields { row, doing };
         let metadata = Metadata::with_free_form(
-            CorrelationId::new(correlation),
-            CausationId::new(causation),
-            metadata,
+            CorrelationId::new(fields.uuid(7)?),
+            CausationId::new(fields.uuid(8)?),
+            fields.optional_text(9)?,
         )
         .map_err(|error| corrupt(doing, error))?;
-        let tags: Vec<Tag> = match tags {
+        let tags: Vec<Tag> = match fields.optional_text(10)? {
             Some(tags) => serde_json::from_str(tags).map_err(|error| corrupt(doing, error))?,
             None => Vec::new(),
         };
-        let schema_version = u32::try_from(number(row, 4, doing)?);
-        let recorded_at: DateTime<Utc> = column(row, 6, doing)?;
+        let schema_version = u32::try_from(fields.count(4)?);
+        let payload = fields.optional(11)?;
         let header = EventHeader {
-            position: Position::new(number(row, 0, doing)?),
-            stream: self.stream(column(row, 1, doing)?)?,
-            version: Version::new(number(row, 2, doing)?),
-            event_type: self.event_type(column(row, 3, doing)?)?,
+            position: Position::new(fields.count(0)?),
+            stream: self.stream(fields.text(1)?)?,
+            version: Version::new(fields.count(2)?),
+            event_type: self.event_type(fields.text(3)?)?,
             schema_version: schema_version.map_err(|error| corrupt(doing, error))?,
-            id: EventId::new(column(row, 5, doing)?),
-            recorded_at,
+            id: EventId::new(fields.uuid(5)?),
+            recorded_at: fields.time(6)?,
             tags,
             metadata,
         };
-        let payload_bytes = usize::try_from(number(row, 11, doing)?).unwrap_or(usize::MAX);
         Ok(Read {
-            payload_bytes,
             lacks_payload: payload.is_none(),
             event: StoredEvent {
                 header: Arc::new(header),
-                payload: payload.unwrap_or_default(),
+                payload: payload.unwrap_or_default().to_vec(),
             },
         })
     }
@@ -92,11 +97,77 @@ impl Reader {
     }
 
     fn event_type(&mut self, name: &str) -> Result<EventType, StoreError> {
-        if let Some(known) = self.last_type.as_ref().filter(|t| t.as_str() == name) {
+        if let Some(known) = self.types.iter().find(|known| known.as_str() == name) {
             return Ok(known.clone());
         }
         let event_type = EventType::new(name).map_err(|error| corrupt(self.doing, error))?;
-        Ok(self.last_type.insert(event_type).clone())
+        if self.types.len() < KNOWN_TYPES {
+            self.types.push(event_type.clone());
+        }
+        Ok(event_type)
+    }
+}
+
+/// The values of a row as the server sends them:
+/// <https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES>.
+#[derive(Clone, Copy)]
+struct Fields<'r> {
+    row: &'r PgRow,
+    doing: &'static str,
+}
+
+impl<'r> Fields<'r> {
+    /// The bytes of a column; none where it is NULL.
+    fn optional(self, index: usize) -> Result<Option<&'r [u8]>, StoreError> {
+        let value = self.row.try_get_raw(index).map_err(failed(self.doing))?;
+        if value.format() != PgValueFormat::Binary {
+            return Err(self.malformed(index, "binary"));
+        }
+        // NULL is the only error there is.
+        Ok(value.as_bytes().ok())
+    }
+
+    fn bytes(self, index: usize) -> Result<&'r [u8], StoreError> {
+        let bytes = self.optional(index)?;
+        bytes.ok_or_else(|| self.malformed(index, "a value"))
+    }
+
+    fn number(self, index: usize) -> Result<i64, StoreError> {
+        let bytes = <[u8; 8]>::try_from(self.bytes(index)?);
+        let bytes = bytes.map_err(|_| self.malformed(index, "a bigint"))?;
+        Ok(i64::from_be_bytes(bytes))
+    }
+
+    fn count(self, index: usize) -> Result<u64, StoreError> {
+        count(self.number(index)?, self.doing)
+    }
+
+    fn time(self, index: usize) -> Result<DateTime<Utc>, StoreError> {
+        let since_epoch = self.number(index)?.checked_add(EPOCH_MICROS);
+        since_epoch
+            .and_then(DateTime::from_timestamp_micros)
+            .ok_or_else(|| self.malformed(index, "a time"))
+    }
+
+    fn uuid(self, index: usize) -> Result<Uuid, StoreError> {
+        Uuid::from_slice(self.bytes(index)?).map_err(|_| self.malformed(index, "a uuid"))
+    }
+
+    fn optional_text(self, index: usize) -> Result<Option<&'r str>, StoreError> {
+        let text = self.optional(index)?.map(std::str::from_utf8).transpose();
+        text.map_err(|_| self.malformed(index, "text"))
+    }
+
+    fn text(self, index: usize) -> Result<&'r str, StoreError> {
+        let text = std::str::from_utf8(self.bytes(index)?);
+        text.map_err(|_| self.malformed(index, "text"))
+    }
+
+    fn malformed(self, index: usize, expected: &str) -> StoreError {
+        corrupt(
+            self.doing,
+            format!("column {index} of an event is not {expected}"),
+        )
     }
 }
 
@@ -110,7 +181,10 @@ where
 
 /// A column that holds a count.
 pub(crate) fn number(row: &PgRow, index: usize, doing: &str) -> Result<u64, StoreError> {
-    let number: i64 = column(row, index, doing)?;
+    count(column(row, index, doing)?, doing)
+}
+
+fn count(number: i64, doing: &str) -> Result<u64, StoreError> {
     u64::try_from(number)
         .map_err(|_| corrupt(doing, format!("{number} stands where a count should")))
 }

@@ -147,15 +147,22 @@ struct Budget {
 }
 
 impl Budget {
-    /// Whether a payload fits. At least one event always comes, however large, so that readers
-    /// get on.
-    fn takes(&mut self, bytes: usize) -> bool {
-        let sum = self.bytes.saturating_add(bytes);
-        if self.bytes > 0 && sum > MAX_BYTES {
-            return false;
+    /// How large a payload may be. At least one event always comes, however large, so that
+    /// readers get on.
+    fn left(&self) -> usize {
+        match self.bytes {
+            0 => usize::MAX,
+            bytes => MAX_BYTES.saturating_sub(bytes),
         }
-        self.bytes = sum;
-        true
+    }
+
+    /// Whether a payload fits.
+    fn takes(&mut self, bytes: usize) -> bool {
+        let fits = bytes <= self.left();
+        if fits {
+            self.bytes = self.bytes.saturating_add(bytes);
+        }
+        fits
     }
 }
 
@@ -195,18 +202,24 @@ async fn complete(
 ) -> Result<(Vec<StoredEvent>, bool), StoreError> {
     let mut events = Vec::with_capacity(found.len());
     for mut read in found {
-        if !budget.takes(read.payload_bytes) {
-            return Ok((events, true));
-        }
         if read.lacks_payload {
+            let left = i64::try_from(budget.left()).unwrap_or(i64::MAX);
             let row = session
                 .sql
                 .query(sql::PAYLOAD)
                 .bind(clamped(read.event.position.get()))
+                .bind(left)
                 .fetch_one(&mut *session.conn)
                 .await
                 .map_err(failed(doing))?;
-            read.event.payload = column(&row, 0, doing)?;
+            let payload: Option<Vec<u8>> = column(&row, 0, doing)?;
+            let Some(payload) = payload else {
+                return Ok((events, true));
+            };
+            read.event.payload = payload;
+        }
+        if !budget.takes(read.event.payload.len()) {
+            return Ok((events, true));
         }
         events.push(read.event);
     }

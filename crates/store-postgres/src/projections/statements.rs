@@ -139,6 +139,22 @@ impl Table<'_> {
         )
     }
 
+    /// Takes the primary key away, which has this name.
+    pub(crate) fn drop_key(&self, name: &str) -> String {
+        let table = self.qualified();
+        format!("ALTER TABLE {table} DROP CONSTRAINT {}", quoted(name))
+    }
+
+    /// Gives the primary key back.
+    pub(crate) fn add_key(&self, name: &str) -> String {
+        format!(
+            "ALTER TABLE {} ADD CONSTRAINT {} PRIMARY KEY ({})",
+            self.qualified(),
+            quoted(name),
+            list(self.spec.key_columns()),
+        )
+    }
+
     pub(crate) fn is_empty(&self) -> String {
         format!("SELECT NOT EXISTS (SELECT FROM {})", self.qualified())
     }
