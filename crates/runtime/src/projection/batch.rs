@@ -117,10 +117,11 @@ impl Batch {
     /// Whether the batch is large enough to be committed.
     pub(super) fn is_due(&self, limits: &BatchLimits) -> bool {
         let events = self.reached.position.get() - self.committed.position.get();
+        let rows = self.projector.pending().saturating_add(self.park.len());
         events > 0
             && (self.careful > 0
                 || events >= limits.events
-                || self.projector.pending() >= limits.rows
+                || rows >= limits.rows
                 || self.since.elapsed() >= limits.age)
     }
 

@@ -66,7 +66,8 @@ pub struct RebuildOptions {
     pub parallel: usize,
     /// How many events are folded between two commits.
     pub flush_events: u64,
-    /// How many changed rows are kept in memory between two commits.
+    /// How many changed rows are kept in memory between two commits. While all of them fit, each
+    /// is written once.
     pub flush_rows: usize,
     /// How long it folds between two commits: what a kill can cost.
     pub flush_age: Duration,
@@ -80,11 +81,11 @@ impl Default for RebuildOptions {
             verify: false,
             samples: 10,
             restart: false,
-            page_size: 5_000,
+            page_size: 4_000,
             parallel: 4,
-            flush_events: 500_000,
+            flush_events: 5_000_000,
             flush_rows: 200_000,
-            flush_age: Duration::from_secs(10),
+            flush_age: Duration::from_secs(30),
             lease: Duration::from_secs(6),
         }
     }
