@@ -3,6 +3,7 @@
 // A test reports by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod bulk;
 mod comparing;
 mod failing_statements;
 mod inline_installing;
