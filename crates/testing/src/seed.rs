@@ -19,7 +19,8 @@ pub fn printed() -> u64 {
     number
 }
 
-/// A small source of pseudo-random numbers (SplitMix64) that starts from a printed seed.
+/// A small source of pseudo-random numbers (SplitMix64) that starts from a printed seed. It is
+/// written out, so that a seed makes the same choices after any update of dependencies.
 #[derive(Clone, Debug)]
 pub struct Seed {
     state: u64,
@@ -63,6 +64,11 @@ impl Seed {
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.number() % bound).unwrap_or(0)
+    }
+
+    /// True in `numerator` of `denominator` cases.
+    pub fn chance(&mut self, numerator: usize, denominator: usize) -> bool {
+        self.below(denominator) < numerator
     }
 
     /// Random bytes.

@@ -11,10 +11,11 @@ use annals_core::{
     Append, AppendId, CausationId, CorrelationId, EventId, EventType, Expected, Metadata, NewEvent,
     StreamName, Tag,
 };
+use annals_testing::seed::Seed;
 use chrono::{DateTime, Utc};
 use uuid::{Builder, Uuid};
 
-use crate::{prng::Prng, recording::Ack, tally};
+use crate::{recording::Ack, tally};
 
 const STREAMS: usize = 7;
 const USERS: usize = 5;
@@ -110,9 +111,9 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn new(seed: u64, appends: usize) -> Self {
-        let mut prng = Prng::new(seed, u64::MAX);
+        let mut choices = Seed::apart(seed, u64::MAX);
         let appends: Vec<_> = (0..appends)
-            .map(|index| append(&mut prng, index).expect("the names are valid"))
+            .map(|index| append(&mut choices, index).expect("the names are valid"))
             .collect();
         let mut owners = HashMap::new();
         for (index, append) in appends.iter().enumerate() {
@@ -230,10 +231,10 @@ fn check_read_model(found: &Found) -> Result<(), String> {
 }
 
 /// The append of this number. Every tenth also begins a stream that nobody else writes to.
-fn append(prng: &mut Prng, index: usize) -> Result<Append, annals_core::InvalidName> {
-    let first = prng.below(STREAMS);
+fn append(choices: &mut Seed, index: usize) -> Result<Append, annals_core::InvalidName> {
+    let first = choices.below(STREAMS);
     let mut writes = Vec::new();
-    for nth in 0..between(prng, STREAMS_OF_AN_APPEND) {
+    for nth in 0..between(choices, STREAMS_OF_AN_APPEND) {
         let stream = StreamName::parse(&format!("account-{}", (first + nth) % STREAMS))?;
         writes.push((stream, Expected::Any));
     }
@@ -243,9 +244,9 @@ fn append(prng: &mut Prng, index: usize) -> Result<Append, annals_core::InvalidN
     }
     let mut append: Option<Append> = None;
     for (stream, expected) in writes {
-        let count = between(prng, EVENTS_OF_A_STREAM);
+        let count = between(choices, EVENTS_OF_A_STREAM);
         let events = (0..count)
-            .map(|_| event(prng))
+            .map(|_| event(choices))
             .collect::<Result<Vec<_>, _>>()?;
         append = Some(match append {
             None => Append::to(stream, expected, events, recorded_at()),
@@ -253,38 +254,41 @@ fn append(prng: &mut Prng, index: usize) -> Result<Append, annals_core::InvalidN
         });
     }
     let append = append.expect("an append writes to at least one stream");
-    Ok(if prng.chance(1, 3) {
-        append.once(AppendId::new(id(prng)), [7; 16])
+    Ok(if choices.chance(1, 3) {
+        append.once(AppendId::new(id(choices)), [7; 16])
     } else {
         append
     })
 }
 
-fn event(prng: &mut Prng) -> Result<NewEvent, annals_core::InvalidName> {
-    let sizes = if prng.chance(1, 24) {
+fn event(choices: &mut Seed) -> Result<NewEvent, annals_core::InvalidName> {
+    let sizes = if choices.chance(1, 24) {
         LARGE_PAYLOAD
     } else {
         SMALL_PAYLOAD
     };
-    let size = between(prng, sizes);
+    let size = between(choices, sizes);
     let mut tags = Vec::new();
-    for key in ["owner", "payee"].iter().take(prng.below(3)) {
-        tags.push(Tag::new(key, prng.below(USERS))?);
+    for key in ["owner", "payee"].iter().take(choices.below(3)) {
+        tags.push(Tag::new(key, choices.below(USERS))?);
     }
     Ok(NewEvent {
-        id: EventId::new(id(prng)),
+        id: EventId::new(id(choices)),
         event_type: EventType::new("account.deposited")?,
         schema_version: 1,
-        payload: prng.bytes(size),
+        payload: choices.take(size),
         tags,
-        metadata: Metadata::caused_by(CausationId::new(id(prng)), CorrelationId::new(id(prng))),
+        metadata: Metadata::caused_by(
+            CausationId::new(id(choices)),
+            CorrelationId::new(id(choices)),
+        ),
     })
 }
 
 /// A UUIDv7 of one fixed time: ids must not depend on when a test runs.
-fn id(prng: &mut Prng) -> Uuid {
+fn id(choices: &mut Seed) -> Uuid {
     let mut random = [0; 10];
-    random.copy_from_slice(&prng.bytes(10));
+    random.copy_from_slice(&choices.take(10));
     Builder::from_unix_timestamp_millis(1_700_000_000_000, &random).into_uuid()
 }
 
@@ -292,8 +296,8 @@ fn recorded_at() -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000, 0).unwrap_or_default()
 }
 
-fn between(prng: &mut Prng, range: RangeInclusive<usize>) -> usize {
-    range.start() + prng.below(range.end() - range.start() + 1)
+fn between(choices: &mut Seed, range: RangeInclusive<usize>) -> usize {
+    range.start() + choices.below(range.end() - range.start() + 1)
 }
 
 #[cfg(test)]

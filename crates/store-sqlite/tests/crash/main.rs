@@ -16,7 +16,6 @@ mod disk;
 mod experiment;
 mod history;
 mod point;
-mod prng;
 mod recorder;
 mod recording;
 mod runner;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::disk::{Disk, Fate, Image};
-use crate::prng::Prng;
 use crate::recording::Op;
+use annals_testing::seed::Seed;
 
 /// The unit in which a disk writes atomically.
 const SECTOR: usize = 512;
@@ -34,19 +34,19 @@ pub(crate) struct CrashPoint {
     /// How many operations of the recording happened before the crash.
     pub(crate) operations: usize,
     pub(crate) crash: Crash,
-    prng: Prng,
+    choices: Seed,
 }
 
 impl CrashPoint {
     /// The `number`-th of `points` crash points spread over a recording of
     /// `length` operations, from "nothing happened" to "everything happened".
     pub(crate) fn new(seed: u64, number: usize, points: usize, length: usize) -> Self {
-        let mut prng = Prng::new(seed, number as u64);
-        let crash = match prng.below(8) {
+        let mut choices = Seed::apart(seed, number as u64);
+        let crash = match choices.below(8) {
             0 => Crash::ProcessKilled,
             1 => Crash::OnlySynced,
             _ => Crash::PowerLoss {
-                kept: KEPT_SHARES[prng.below(KEPT_SHARES.len())],
+                kept: KEPT_SHARES[choices.below(KEPT_SHARES.len())],
             },
         };
         let operations = number * length / points.saturating_sub(1).max(1);
@@ -54,21 +54,21 @@ impl CrashPoint {
             number,
             operations,
             crash,
-            prng,
+            choices,
         }
     }
 
     /// The image this crash leaves of `disk`, which must have been advanced to
     /// this point's number of operations.
     pub(crate) fn image(&mut self, disk: &Disk<'_>) -> Image {
-        let prng = &mut self.prng;
+        let choices = &mut self.choices;
         match self.crash {
             Crash::ProcessKilled => disk.crash(|_| Fate::Kept),
             Crash::OnlySynced => disk.crash(|_| Fate::Dropped),
             Crash::PowerLoss { kept } => disk.crash(|op| match op {
-                _ if prng.chance(kept, 32) => Fate::Kept,
-                Op::Write { offset, data, .. } if prng.chance(1, 2) => {
-                    tear(prng, *offset, data.len()).map_or(Fate::Dropped, Fate::Torn)
+                _ if choices.chance(kept, 32) => Fate::Kept,
+                Op::Write { offset, data, .. } if choices.chance(1, 2) => {
+                    tear(choices, *offset, data.len()).map_or(Fate::Dropped, Fate::Torn)
                 }
                 _ => Fate::Dropped,
             }),
@@ -89,14 +89,14 @@ impl fmt::Display for CrashPoint {
 /// The part of a write that survives when it is cut at a sector boundary: the
 /// front or the back, since sectors are written in any order. `None` if the
 /// write lies within one sector and so cannot be torn.
-fn tear(prng: &mut Prng, offset: usize, length: usize) -> Option<Range<usize>> {
+fn tear(choices: &mut Seed, offset: usize, length: usize) -> Option<Range<usize>> {
     let first = offset / SECTOR + 1;
     let boundaries = (offset + length).div_ceil(SECTOR) - first;
     if boundaries == 0 {
         return None;
     }
-    let cut = (first + prng.below(boundaries)) * SECTOR - offset;
-    Some(if prng.chance(1, 2) {
+    let cut = (first + choices.below(boundaries)) * SECTOR - offset;
+    Some(if choices.chance(1, 2) {
         0..cut
     } else {
         cut..length
@@ -109,11 +109,11 @@ mod tests {
 
     #[test]
     fn a_tear_is_at_an_inner_sector_boundary() {
-        let mut prng = Prng::new(1, 0);
-        assert_eq!(tear(&mut prng, 512, 512), None);
-        assert_eq!(tear(&mut prng, 1000, 24), None);
+        let mut choices = Seed::apart(1, 0);
+        assert_eq!(tear(&mut choices, 512, 512), None);
+        assert_eq!(tear(&mut choices, 1000, 24), None);
         for _ in 0..100 {
-            let range = tear(&mut prng, 1000, 2000).expect("the write spans several sectors");
+            let range = tear(&mut choices, 1000, 2000).expect("the write spans several sectors");
             let cut = if range.start == 0 {
                 range.end
             } else {

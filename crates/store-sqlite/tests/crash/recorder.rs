@@ -9,7 +9,7 @@ use crate::shim;
 
 /// The source travels inside the test binary, which therefore does not depend
 /// on the directory it is started from.
-const SOURCE: &str = include_str!("recorder.c");
+const SOURCE: &str = concat!(include_str!("recorder.c"), include_str!("opening.c"));
 
 /// A finished recording run.
 pub(crate) struct Recorded {

@@ -8,11 +8,11 @@ use futures_util::future::{join_all, try_join};
 
 use crate::{
     history::History,
-    prng::Prng,
     recording::{Ack, AckLog},
     store::{self, Durability},
     tally,
 };
+use annals_testing::seed::Seed;
 
 /// How many appends may wait at once, and so go into one commit.
 const GROUP: usize = 6;
@@ -33,10 +33,10 @@ pub(crate) async fn run(
     let history = History::new(seed, appends);
     let acks = AckLog::create(directory)?;
     let store = store::create(directory, durability).await?;
-    let mut prng = Prng::new(seed, u64::MAX - 1);
+    let mut choices = Seed::apart(seed, u64::MAX - 1);
     let mut done = 0;
     for group in 1_usize.. {
-        let end = appends.min(done + 1 + prng.below(GROUP));
+        let end = appends.min(done + 1 + choices.below(GROUP));
         let appending = join_all((done..end).map(|index| {
             let (append, store, acks) = (history.appends[index].clone(), &store, &acks);
             async move {
@@ -47,7 +47,7 @@ pub(crate) async fn run(
             }
         }));
         let folding = async {
-            if prng.chance(1, 2)
+            if choices.chance(1, 2)
                 && let Some(position) = tally::fold_page(&store).await?
             {
                 acks.acknowledge(Ack::Checkpoint { position })?;

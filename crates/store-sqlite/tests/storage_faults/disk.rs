@@ -11,7 +11,10 @@ use tempfile::TempDir;
 
 use crate::shim;
 
-const SOURCE: &str = include_str!("failing_disk.c");
+const SOURCE: &str = concat!(
+    include_str!("failing_disk.c"),
+    include_str!("../crash/opening.c")
+);
 const SCENARIO: &str = "STORAGE_FAULTS_SCENARIO";
 const DIRECTORY: &str = "FAILING_DIRECTORY";
 const CONTROL: &str = "FAILING_CONTROL";

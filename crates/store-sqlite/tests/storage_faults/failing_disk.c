@@ -137,29 +137,3 @@ static int open_file(int at, const char *path, int flags, mode_t mode) {
     }
     return (int)syscall(SYS_openat, at, path, flags, mode);
 }
-
-#define MODE_AFTER(flags)                                 \
-    mode_t mode = 0;                                      \
-    if ((flags) & (O_CREAT | O_TMPFILE)) {                \
-        va_list arguments;                                \
-        va_start(arguments, flags);                       \
-        mode = (mode_t)va_arg(arguments, unsigned);       \
-        va_end(arguments);                                \
-    }
-
-int open(const char *path, int flags, ...) {
-    MODE_AFTER(flags)
-    return open_file(AT_FDCWD, path, flags, mode);
-}
-int open64(const char *path, int flags, ...) {
-    MODE_AFTER(flags)
-    return open_file(AT_FDCWD, path, flags, mode);
-}
-int openat(int at, const char *path, int flags, ...) {
-    MODE_AFTER(flags)
-    return open_file(at, path, flags, mode);
-}
-int openat64(int at, const char *path, int flags, ...) {
-    MODE_AFTER(flags)
-    return open_file(at, path, flags, mode);
-}

@@ -7,11 +7,10 @@ use annals_core::{
     Expected, LogRead, Metadata, NewEvent, Position, StoreError, StoredEvent, StreamName, Tag,
 };
 use annals_sqlite::{SqliteOptions, SqliteStore};
+use annals_testing::seed::Seed;
 use chrono::DateTime;
 use futures_util::future::join_all;
 use uuid::{Builder, Uuid};
-
-use crate::prng::Prng;
 
 const STREAMS: usize = 5;
 
@@ -23,7 +22,7 @@ pub(crate) async fn open(directory: &Path) -> Result<SqliteStore, StoreError> {
 /// Appends what the generator gives, and remembers how it went.
 pub(crate) struct Ledger {
     pub(crate) store: SqliteStore,
-    pub(crate) prng: Prng,
+    pub(crate) choices: Seed,
     /// Acknowledged, with the places of their last events.
     pub(crate) acked: Vec<(Append, Position)>,
     /// Neither acknowledged nor given up.
@@ -34,7 +33,7 @@ impl Ledger {
     pub(crate) fn new(store: SqliteStore, seed: u64) -> Self {
         Self {
             store,
-            prng: Prng::new(seed, 0),
+            choices: Seed::apart(seed, 0),
             acked: Vec::new(),
             open: Vec::new(),
         }
@@ -42,8 +41,8 @@ impl Ledger {
 
     /// Some concurrent appends, so that they share a commit; answers the errors.
     pub(crate) async fn append_some(&mut self) -> Vec<AppendError> {
-        let count = 1 + self.prng.below(5);
-        let appends = (0..count).map(|_| append(&mut self.prng)).collect();
+        let count = 1 + self.choices.below(5);
+        let appends = (0..count).map(|_| append(&mut self.choices)).collect();
         self.put(appends).await
     }
 
@@ -123,29 +122,32 @@ pub(crate) async fn read_log(store: &SqliteStore) -> Result<Vec<StoredEvent>, St
 }
 
 /// An append of 1 to 3 events to one stream.
-pub(crate) fn append(prng: &mut Prng) -> Append {
-    let stream = format!("account-{}", prng.below(STREAMS));
+pub(crate) fn append(choices: &mut Seed) -> Append {
+    let stream = format!("account-{}", choices.below(STREAMS));
     let stream = StreamName::parse(&stream).expect("a valid name");
-    let events = (0..1 + prng.below(3)).map(|_| event(prng)).collect();
+    let events = (0..1 + choices.below(3)).map(|_| event(choices)).collect();
     let recorded_at = DateTime::from_timestamp(1_700_000_000, 0).expect("a valid time");
     Append::to(stream, Expected::Any, events, recorded_at)
 }
 
-fn event(prng: &mut Prng) -> NewEvent {
-    let size = prng.below(3_000);
+fn event(choices: &mut Seed) -> NewEvent {
+    let size = choices.below(3_000);
     NewEvent {
-        id: EventId::new(id(prng)),
+        id: EventId::new(id(choices)),
         event_type: EventType::new("account.deposited").expect("a valid name"),
         schema_version: 1,
-        payload: prng.bytes(size),
-        tags: vec![Tag::new("owner", prng.below(9)).expect("a valid tag")],
-        metadata: Metadata::caused_by(CausationId::new(id(prng)), CorrelationId::new(id(prng))),
+        payload: choices.take(size),
+        tags: vec![Tag::new("owner", choices.below(9)).expect("a valid tag")],
+        metadata: Metadata::caused_by(
+            CausationId::new(id(choices)),
+            CorrelationId::new(id(choices)),
+        ),
     }
 }
 
-fn id(prng: &mut Prng) -> Uuid {
+fn id(choices: &mut Seed) -> Uuid {
     let mut random = [0; 10];
-    random.copy_from_slice(&prng.bytes(10));
+    random.copy_from_slice(&choices.take(10));
     Builder::from_unix_timestamp_millis(1_700_000_000_000, &random).into_uuid()
 }
 

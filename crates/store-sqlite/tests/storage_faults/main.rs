@@ -12,8 +12,6 @@
 mod corruption;
 mod disk;
 mod ledger;
-#[path = "../crash/prng.rs"]
-mod prng;
 mod scenario;
 #[path = "../crash/shim.rs"]
 mod shim;

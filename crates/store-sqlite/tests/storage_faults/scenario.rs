@@ -46,7 +46,7 @@ async fn fail_often(disk: &Disk, seed: u64, fault: Fault) {
     let mut messages: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..FAILURES {
         match fault {
-            Fault::Writes(errno) => disk.fail_writes(errno, ledger.prng.below(MOST_BYTES)),
+            Fault::Writes(errno) => disk.fail_writes(errno, ledger.choices.below(MOST_BYTES)),
             Fault::Syncs(errno) => disk.fail_syncs(errno),
         }
         let errors = until_it_fails(&mut ledger).await;
