@@ -4,7 +4,7 @@ use annals_core::{LogRead, Position, Query, QueryItem, Store, StoreError, Stored
 
 use super::{TailArgs, just_before};
 use crate::{
-    error::CliError,
+    error::{CliError, print_line},
     event_line::{EventDocument, payload},
     output::Output,
     shown::time,
@@ -24,10 +24,20 @@ pub(super) async fn run(store: &dyn Store, args: TailArgs, output: Output) -> Re
 }
 
 async fn tail(store: &dyn Store, args: TailArgs, output: Output) -> Result<(), CliError> {
-    let query = match args.event_type {
-        Some(event_type) => QueryItem::default().event_type(event_type).into(),
+    let query = match &args.event_type {
+        Some(event_type) => QueryItem::default().event_type(event_type.clone()).into(),
         None => Query::any(),
     };
+    if let Some(event_type) = &args.event_type
+        && last_events(store, &query, store.head().await?, 1)
+            .await?
+            .is_empty()
+    {
+        // Not an answer, and no error: it may come yet.
+        print_line(&format!(
+            "no event of type `{event_type}` has been recorded so far"
+        ));
+    }
     let mut at = match args.from {
         Some(position) => just_before(position),
         None => show_last(store, &query, output).await?,
@@ -52,7 +62,7 @@ async fn tail(store: &dyn Store, args: TailArgs, output: Output) -> Result<(), C
 /// Shows the last few events, and answers from where to go on.
 async fn show_last(store: &dyn Store, query: &Query, output: Output) -> Result<Position, CliError> {
     let head = store.head().await?;
-    let events = last_events(store, query, head).await?;
+    let events = last_events(store, query, head, LAST).await?;
     for event in events.iter().rev() {
         show(event, output)?;
     }
@@ -64,12 +74,13 @@ async fn last_events(
     store: &dyn Store,
     query: &Query,
     head: Position,
+    limit: usize,
 ) -> Result<Vec<StoredEvent>, StoreError> {
     let mut events = Vec::new();
     let mut from = head.next();
     // Position 0 would mean the end of the log again.
-    while events.len() < LAST && from > Position::new(1) {
-        let read = LogRead::before(from, LAST - events.len()).matching(query.clone());
+    while events.len() < limit && from > Position::new(1) {
+        let read = LogRead::before(from, limit - events.len()).matching(query.clone());
         let page = store.read_log(read).await?;
         events.extend(page.events);
         if page.at_end {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 use uuid::Uuid;
 
-use crate::bank::{Bank, ROWS};
+use crate::bank::{Bank, ROWS, stderr};
 
 #[test]
 fn the_projection_is_listed_and_rebuilt() {
@@ -117,6 +117,19 @@ fn the_tail_shows_one_object_per_line_and_can_be_narrowed() {
         .map(|event| &event["payload"]["amount"])
         .collect();
     assert_eq!(amounts, [1000, 9000]);
+}
+
+#[test]
+fn the_tail_says_when_a_type_has_never_been_recorded() {
+    let bank = Bank::new();
+    bank.file("march.csv", &ROWS);
+    bank.ok(&["import", "march.csv"]);
+    for (event_type, said) in [("account.deposited", false), ("account.deposit", true)] {
+        let output = bank.run(&["stream", "tail", "--type", event_type]);
+        assert!(output.status.success());
+        assert_eq!(stderr(&output).contains("no event of type"), said);
+        assert_eq!(output.stdout.is_empty(), said);
+    }
 }
 
 #[test]
