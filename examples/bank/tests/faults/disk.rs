@@ -13,8 +13,10 @@ use tempfile::TempDir;
 
 use crate::shim;
 
-const SOURCE: &str =
-    include_str!("../../../../crates/store-sqlite/tests/storage_faults/failing_disk.c");
+const SOURCE: &str = concat!(
+    include_str!("../../../../crates/store-sqlite/tests/storage_faults/failing_disk.c"),
+    include_str!("../../../../crates/store-sqlite/tests/crash/opening.c")
+);
 const NO_SPACE: i32 = 28;
 const READ_ONLY: i32 = 30;
 
