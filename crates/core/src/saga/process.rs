@@ -8,6 +8,7 @@ use super::{actions::Actions, targets::SendsTo};
 use crate::{
     event::{DecodeError, EventSchema, EventSet, Recorded},
     id::Id,
+    projection::UnknownEvents,
 };
 
 /// State that reacts: to its start, to events, to the outcome of its commands and to deadlines.
@@ -101,6 +102,10 @@ pub trait ProcessManager: Clone + Default + Send + Sync + 'static {
     type Event: EventSet;
     /// The aggregates it sends commands to, as a tuple: `(Account,)`.
     type SendsTo: SendsTo;
+
+    /// What happens with an event of a known category whose type [`Self::Event`] does not have:
+    /// all sagas of this kind stop before it, unless it is to be ignored.
+    const UNKNOWN: UnknownEvents = UnknownEvents::Fail;
 
     /// Which saga an event is for, if any.
     fn correlate(event: &Recorded<Self::Event>) -> Correlation<Self::Id>;

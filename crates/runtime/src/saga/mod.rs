@@ -7,6 +7,9 @@
 //! | `kind` | one kind of saga, whatever its type |
 //! | `start` | starting a saga, and waiting for its end |
 //! | `runner` | the task that runs one kind of saga on the node that holds its lease |
+//! | `term` | what the runner does while it holds the lease |
+//! | `intake` | what the runner takes in from the log |
+//! | `trail` | where the runner's checkpoint may be set |
 //! | `desk` | which sagas are being worked on, and what waits for them |
 //! | `worker` | one saga's work: react, append, send, again |
 //! | `journal` | a saga's stream: reading it, and appending a reaction |
@@ -27,6 +30,7 @@ mod agenda;
 mod delivery;
 mod desk;
 mod error;
+mod intake;
 mod journal;
 mod kind;
 mod options;
@@ -35,6 +39,8 @@ mod runner;
 mod sagas;
 mod start;
 mod status;
+mod term;
+mod trail;
 mod view;
 mod worker;
 

@@ -4,6 +4,7 @@
 mod accounts;
 mod bank;
 mod deadlines;
+mod failures;
 mod operators;
 mod processes;
 mod start;
