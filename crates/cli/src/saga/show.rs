@@ -4,7 +4,7 @@ use annals_runtime::{App, SagaView};
 
 use super::{
     SagaArgs, find,
-    timeline::{details, what},
+    timeline::{details, refused, what},
 };
 use crate::{
     error::CliError,
@@ -67,16 +67,14 @@ fn ahead(view: &SagaView) -> Table {
         ("details", Align::Left),
     ]);
     for command in &view.outstanding {
-        let (due, what) = match command.parked {
-            true => ("-".to_owned(), "waits for an operator"),
-            false => (time(command.due), "command"),
+        let now = || "-".to_owned();
+        let (due, what) = match (command.parked, &command.recalled) {
+            (true, _) => (now(), "waits for an operator"),
+            (false, Some(_)) => (now(), "is taken back"),
+            (false, None) => (time(command.due), "command"),
         };
-        let refusal = command.last_refusal.as_deref().map(|reason| {
-            format!(
-                "; refused {} times, last: {reason}",
-                command.refusals.max(1)
-            )
-        });
+        let refusal = command.last_refusal.as_deref();
+        let refusal = refusal.map(|reason| format!("; {}: {reason}", refused(command.refusals)));
         let details = format!(
             "{} to {}{}",
             command.step,

@@ -27,6 +27,14 @@ pub(super) fn what(event: &SagaEvent) -> &'static str {
     }
 }
 
+/// How often a command was refused.
+pub(super) fn refused(times: u32) -> String {
+    match times {
+        0 | 1 => "refused once".to_owned(),
+        times => format!("refused {times} times"),
+    }
+}
+
 /// The details that matter to people, on one line.
 pub(super) fn details(event: &SagaEvent) -> String {
     let details = match event {
@@ -48,7 +56,8 @@ pub(super) fn details(event: &SagaEvent) -> String {
             until,
             ..
         } => format!(
-            "{step}, {refusals} times by now: {reason}; again at {}",
+            "{step}: {reason} ({}; again at {})",
+            refused(*refusals),
             time(*until)
         ),
         SagaEvent::Recalled { step, reason } | SagaEvent::Rejected { step, reason, .. } => {

@@ -338,6 +338,7 @@ impl<P: ProcessManager> Instance<P> {
             } => {
                 if let Some(command) = self.outstanding.get_mut(step) {
                     command.parked = true;
+                    command.refusals = command.refusals.saturating_add(1);
                     command.last_refusal = Some(reason.clone());
                 }
             }

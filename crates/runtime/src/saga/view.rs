@@ -1,11 +1,15 @@
 //! A saga with all that happened to it, as operators see it.
 
 use annals_core::{
-    Position, StreamRead, Version,
+    Event as _, Position, StreamRead, Version,
     saga::{Instance, ProcessManager, SagaEvent, SagaStatus},
 };
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{
+    Serialize, Serializer,
+    ser::{Error as _, SerializeStruct as _},
+};
+use serde_json::Value;
 
 use super::{error::SagaError, journal::Journal};
 
@@ -21,12 +25,13 @@ pub struct SagaView {
     pub id: String,
     /// Its stream.
     pub stream: String,
-    /// How it stands.
+    /// How it stands: `state` to scripts, as in lists.
+    #[serde(rename = "state")]
     pub status: SagaStatus,
     /// Why it stands like that, where there is a reason.
     pub reason: Option<String>,
     /// What it was asked for, if a request started it.
-    pub start: Option<serde_json::Value>,
+    pub start: Option<Value>,
     /// The commands without an outcome, with when they are to be sent.
     pub outstanding: Vec<OutstandingView>,
     /// The deadlines that are set, the next first.
@@ -48,6 +53,8 @@ pub struct OutstandingView {
     pub refusals: u32,
     /// What the aggregate said last.
     pub last_refusal: Option<String>,
+    /// Why it is being taken back, if it is.
+    pub recalled: Option<String>,
     /// Whether it waits for an operator.
     pub parked: bool,
 }
@@ -62,7 +69,9 @@ pub struct DeadlineView {
 }
 
 /// Something that happened to a saga.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+///
+/// It serialises as other events of the log are shown: with `type` and `payload`.
+#[derive(Clone, Debug, PartialEq)]
 pub struct TimelineEntry {
     /// Its place in the stream.
     pub version: Version,
@@ -72,6 +81,20 @@ pub struct TimelineEntry {
     pub at: DateTime<Utc>,
     /// What.
     pub event: SagaEvent,
+}
+
+impl Serialize for TimelineEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let payload = self.event.encode().map_err(S::Error::custom)?;
+        let payload: Value = serde_json::from_slice(&payload).map_err(S::Error::custom)?;
+        let mut entry = serializer.serialize_struct("TimelineEntry", 5)?;
+        entry.serialize_field("version", &self.version)?;
+        entry.serialize_field("position", &self.position)?;
+        entry.serialize_field("recorded_at", &self.at)?;
+        entry.serialize_field("type", self.event.schema().name)?;
+        entry.serialize_field("payload", &payload)?;
+        entry.end()
+    }
 }
 
 impl SagaView {
@@ -104,6 +127,7 @@ impl SagaView {
                     due: command.due,
                     refusals: command.refusals,
                     last_refusal: command.last_refusal.clone(),
+                    recalled: command.recalled.clone(),
                     parked: command.parked,
                 })
                 .collect(),

@@ -49,7 +49,16 @@ async fn a_saga_shows_all_that_happened_to_it() {
         .unwrap()
         .unwrap();
     let json = serde_json::to_value(&view).unwrap();
-    assert_eq!(json["status"], "completed");
+    assert_eq!(json["state"], "completed");
+    let types: Vec<_> = json["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(types.first(), Some(&"saga.started"), "{json:#}");
+    assert_eq!(types.last(), Some(&"saga.completed"), "{json:#}");
+    assert_eq!(json["timeline"][2]["payload"]["step"], "debit", "{json:#}");
     assert_eq!(view.timeline.len(), 8, "{:#?}", view.timeline);
     assert!(
         bank.app

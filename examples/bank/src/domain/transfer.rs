@@ -38,6 +38,8 @@ impl Saga for Transfer {
 
     fn plan(&self, id: &TransferId, plan: &mut Plan) {
         plan.deadline(self.within);
+        // It takes the money back unless it can't be counted, which rarely mends by itself.
+        plan.undo_retry(Retry::times(6).waiting(PATIENCE.0, PATIENCE.1));
         plan.step("debit")
             .command::<Account>(&self.from, self.debit(id))
             .undo(AccountCommand::ReturnTransfer {

@@ -12,23 +12,46 @@ use tempfile::TempDir;
 /// A directory of its own, to run the bank in.
 pub(crate) struct Bank {
     directory: TempDir,
+    /// Where it keeps its log, unless that is for the commands to say.
+    store: Option<String>,
 }
 
 impl Bank {
     pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
+            store: None,
         }
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_bank"))
+    /// A bank whose commands all work on the store at a URL.
+    pub(crate) fn on(url: String) -> Self {
+        Self {
+            store: Some(url),
+            ..Self::new()
+        }
+    }
+
+    /// The URL of the store.
+    pub(crate) fn url(&self) -> String {
+        let file = || format!("sqlite://{}", self.path().join("bank.db").display());
+        self.store.clone().unwrap_or_else(file)
+    }
+
+    /// A command that is yet to be run.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bank"));
+        command
             .args(args)
             .current_dir(self.path())
             .env_remove("ANNALS_STORE")
             .env_remove("RUST_LOG")
-            .output()
-            .unwrap()
+            .envs(self.store.iter().map(|store| ("ANNALS_STORE", store)));
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
     }
 
     /// Runs a command that succeeds, and answers its standard output.

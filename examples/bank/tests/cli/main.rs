@@ -11,5 +11,7 @@ mod demo;
 mod importing;
 mod operating;
 mod sagas;
+mod server;
+mod stuck;
 mod transfers;
 mod usage;
