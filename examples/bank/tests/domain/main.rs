@@ -4,6 +4,7 @@
 
 mod frozen;
 mod sending;
+mod transfer_plan;
 
 use annals::Position;
 use annals_testing::given::{ProjectionScenario, Scenario};
