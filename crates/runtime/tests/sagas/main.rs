@@ -8,4 +8,5 @@ mod failures;
 mod operators;
 mod processes;
 mod start;
+mod targets;
 mod transfers;

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use annals_core::{
-    CommandId, MemoryStore, Position, StreamName, StreamRead, Version,
-    saga::{Plan, Saga, SagaStatus},
+    CommandId, MemoryStore, Position, StreamName, StreamRead, Version, saga::SagaStatus,
 };
 use annals_runtime::{StartError, StartSagaError};
 use annals_testing::clock::ManualClock;
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    accounts::{Account, AccountCommand, Transfer, transfer},
+    accounts::{AccountCommand, Transfer, transfer},
     bank::{Bank, builder},
+    targets::Stray,
 };
 
 #[tokio::test]
@@ -126,45 +125,12 @@ async fn what_a_start_says_of_itself_stands_with_all_that_it_brings_about() {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Stray;
-
-impl Saga for Stray {
-    const NAME: &'static str = "stray";
-    type Id = String;
-    type SendsTo = ();
-
-    fn plan(&self, id: &String, plan: &mut Plan) {
-        plan.step("go")
-            .command::<Account>(id, AccountCommand::Close);
-    }
-}
-
-#[tokio::test]
-async fn a_saga_that_sends_to_an_aggregate_it_does_not_name_is_refused() {
-    let app = builder(
-        Arc::new(MemoryStore::new()),
-        Arc::new(ManualClock::default()),
-    )
-    .saga::<Stray>()
-    .start()
-    .await
-    .unwrap();
-    let error = app.start_saga(&"1".to_owned(), Stray).await.unwrap_err();
-    let source = std::error::Error::source(&error).unwrap().to_string();
-    assert!(
-        error.to_string().contains("stray") && source.contains("`account`"),
-        "{error}: {source}"
-    );
-    assert!(app.saga::<Stray>(&"1".to_owned()).await.unwrap().is_none());
-}
-
 #[tokio::test]
 async fn a_saga_that_is_not_part_of_the_application_is_refused() {
     let bank = Bank::open().await;
     let error = bank
         .app
-        .start_saga(&"1".to_owned(), Stray)
+        .start_saga(&"1".to_owned(), Stray::default())
         .await
         .unwrap_err();
     assert!(
