@@ -8,6 +8,7 @@ mod client;
 mod currency;
 mod frozen;
 mod idempotency;
+mod late_keys;
 mod operations;
 mod server;
 mod stalled;
