@@ -35,9 +35,21 @@ pub struct SagaListArgs {
     /// Only sagas that stand like this.
     #[arg(long)]
     pub state: Option<SagaState>,
+    /// Only those that come after this one, where an earlier list has ended
+    ///
+    /// Lists are in order of kind and id.
+    #[arg(long, value_name = "KIND:ID", value_parser = kind_and_id)]
+    pub after: Option<(String, String)>,
     /// At most so many.
-    #[arg(long, default_value_t = 1_000, value_name = "NUMBER")]
-    pub limit: usize,
+    #[arg(long, default_value_t = 1_000, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+fn kind_and_id(text: &str) -> Result<(String, String), &'static str> {
+    let (kind, id) = text
+        .split_once(':')
+        .ok_or("it must be a kind and an id, such as transfer:t-1")?;
+    Ok((kind.to_owned(), id.to_owned()))
 }
 
 /// Which saga.

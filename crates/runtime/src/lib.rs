@@ -21,7 +21,7 @@ pub use projection::{
 };
 pub use saga::{
     DeadlineView, OperateError, OutstandingView, SagaDeadline, SagaError, SagaHealth, SagaOptions,
-    SagaOverview, SagaView, Sagas, StartSaga, StartSagaError, StartedSaga, TimelineEntry,
-    WaitError,
+    SagaOverview, SagaQuery, SagaView, Sagas, StartSaga, StartSagaError, StartedSaga,
+    TimelineEntry, WaitError,
 };
 pub use system::{RandomIds, SystemClock};

@@ -1,6 +1,6 @@
 //! `saga list`: how the sagas stand.
 
-use annals_runtime::{App, SagaOverview};
+use annals_runtime::{App, SagaOverview, SagaQuery};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -38,14 +38,20 @@ impl<'a> Listed<'a> {
 }
 
 pub(super) async fn run(app: &App, args: &SagaListArgs, output: Output) -> Result<(), CliError> {
-    let limit = args.limit.saturating_add(1);
-    let mut rows = app.sagas().list(args.state.map(Into::into), limit).await?;
-    let more = rows.len() > args.limit;
-    rows.truncate(args.limit);
+    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let query = SagaQuery {
+        status: args.state.map(Into::into),
+        after: args.after.clone(),
+        limit: limit.saturating_add(1),
+    };
+    let mut rows = app.sagas().list(&query).await?;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
     let listed: Vec<Listed<'_>> = rows.iter().map(Listed::of).collect();
     output.answer(&listed, || text(&rows, Utc::now()))?;
-    if more {
-        print_line(&format!("there are more than {}; see --limit", args.limit));
+    if let Some(last) = rows.last().filter(|_| more) {
+        let after = plain(&format!("{}:{}", last.saga, last.id));
+        print_line(&format!("there are more; go on with --after '{after}'"));
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `sagas` | an application's sagas: running and operating them |
+//! | `listing` | which sagas there are |
 //! | `view` | a saga with all that happened to it |
 //! | `kind` | one kind of saga, whatever its type |
 //! | `start` | starting a saga, and waiting for its end |
@@ -33,6 +34,7 @@ mod error;
 mod intake;
 mod journal;
 mod kind;
+mod listing;
 mod options;
 mod read_models;
 mod runner;
@@ -46,6 +48,7 @@ mod worker;
 
 pub use error::{OperateError, SagaError, StartSagaError, WaitError};
 pub(crate) use kind::{Kind, SagaKind};
+pub use listing::SagaQuery;
 pub use options::SagaOptions;
 pub use read_models::{SagaDeadline, SagaOverview};
 pub(crate) use sagas::SagaParts;

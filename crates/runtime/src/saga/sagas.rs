@@ -6,7 +6,7 @@ use std::{
 };
 
 use annals_core::{
-    Clock, IdSource, ProjectionSpec, ReadModel as _, Store, Target, Value,
+    Clock, IdSource, ProjectionSpec, Store,
     saga::{Instance, Operation, ProcessManager, SagaStatus, saga_stream},
 };
 use dashmap::DashMap;
@@ -20,15 +20,13 @@ use super::{
     error::{OperateError, SagaError, WaitError},
     journal::{Journal, exists},
     kind::{Running, SagaKind, runner_name},
+    listing::{self, SagaQuery},
     options::SagaOptions,
     read_models::SagaOverview,
     status::{SagaBoard, SagaHealth},
     view::SagaView,
 };
 use crate::{builder::StartError, command::Commands, projection::SharedLog};
-
-/// How many rows of the list are read at a time.
-const PAGE: usize = 1_000;
 
 /// The sagas of an application, as far as this process runs and operates them.
 #[derive(Debug)]
@@ -169,41 +167,12 @@ impl Sagas {
         }
     }
 
-    /// The sagas, by kind and id; only those that stand like `status`, where given.
+    /// The sagas that a query is about, by kind and id.
     ///
     /// # Errors
     /// When the store fails, or a row does not fit.
-    pub async fn list(
-        &self,
-        status: Option<SagaStatus>,
-        limit: usize,
-    ) -> Result<Vec<SagaOverview>, SagaError> {
-        let mut found = Vec::new();
-        let mut after: Option<Vec<Value>> = None;
-        loop {
-            let table = SagaOverview::TABLE;
-            let store = &self.journal.store;
-            let rows = store
-                .scan_rows(&table, Target::Live, after.as_deref(), PAGE)
-                .await?;
-            let full = rows.len() >= PAGE;
-            after = rows.last().map(|row| table.key_of(row));
-            for row in rows {
-                let row = SagaOverview::from_row(row).map_err(|source| SagaError::Row {
-                    table: table.name,
-                    source,
-                })?;
-                if status.is_none_or(|status| row.status == status.as_str()) {
-                    found.push(row);
-                }
-                if found.len() >= limit {
-                    return Ok(found);
-                }
-            }
-            if !full {
-                return Ok(found);
-            }
-        }
+    pub async fn list(&self, query: &SagaQuery) -> Result<Vec<SagaOverview>, SagaError> {
+        listing::list(&*self.journal.store, query).await
     }
 
     /// One saga with all that happened to it, if it is there.

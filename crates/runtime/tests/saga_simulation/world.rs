@@ -6,7 +6,7 @@ use std::{
 };
 
 use annals_core::{Clock, MemoryStore, ProjectionStore as _, saga::SagaStatus};
-use annals_runtime::{App, Builder, ProjectionOptions, SagaOptions};
+use annals_runtime::{App, Builder, ProjectionOptions, SagaOptions, SagaQuery};
 use annals_testing::{
     clock::{SequentialIds, dawn},
     delegating::Delegating,
@@ -264,12 +264,11 @@ impl World {
         }
         let (_, app) = self.node(self.sound()).await;
         tokio::time::sleep(LONG).await;
-        for stuck in app
-            .sagas()
-            .list(Some(SagaStatus::Stuck), 100)
-            .await
-            .unwrap()
-        {
+        let stuck = SagaQuery {
+            status: Some(SagaStatus::Stuck),
+            ..SagaQuery::default()
+        };
+        for stuck in app.sagas().list(&stuck).await.unwrap() {
             drop(app.sagas().retry("transfer", &stuck.id).await);
         }
         tokio::time::sleep(LONG).await;

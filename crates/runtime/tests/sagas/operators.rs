@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use annals_core::saga::SagaStatus;
-use annals_runtime::{OperateError, SagaOverview};
+use annals_runtime::{OperateError, SagaOverview, SagaQuery};
 
 use crate::{
     accounts::{AccountCommand, transfer},
@@ -21,18 +21,54 @@ async fn sagas_are_listed_by_how_they_stand() {
     let head = annals_core::EventStore::head(&*bank.store).await.unwrap();
     bank.app.caught_up::<SagaOverview>(head).await.unwrap();
     let sagas = bank.app.sagas();
-    let all = sagas.list(None, 100).await.unwrap();
+    let all = sagas.list(&SagaQuery::default()).await.unwrap();
     let shown: Vec<_> = all
         .iter()
         .map(|row| (row.id.as_str(), row.status.as_str()))
         .collect();
     assert_eq!(shown, [("1", "completed"), ("2", "failed")]);
-    let failed = sagas.list(Some(SagaStatus::Failed), 100).await.unwrap();
+    let failed = SagaQuery {
+        status: Some(SagaStatus::Failed),
+        ..SagaQuery::default()
+    };
+    let failed = sagas.list(&failed).await.unwrap();
     assert_eq!(failed.len(), 1);
     assert_eq!(
         failed[0].reason.as_deref(),
         Some("debit: 30 cents are missing")
     );
+}
+
+#[tokio::test]
+async fn sagas_are_listed_page_by_page() {
+    let bank = Bank::open().await;
+    for number in 0..7 {
+        let id = number.to_string();
+        bank.start(&id, transfer("a", "b", 1 + number % 2)).await;
+        bank.ended(&id).await;
+    }
+    let head = annals_core::EventStore::head(&*bank.store).await.unwrap();
+    bank.app.caught_up::<SagaOverview>(head).await.unwrap();
+    for status in [None, Some(SagaStatus::Failed)] {
+        let mut query = SagaQuery {
+            status,
+            limit: 3,
+            ..SagaQuery::default()
+        };
+        let mut pages = Vec::new();
+        loop {
+            let page = bank.app.sagas().list(&query).await.unwrap();
+            let Some(last) = page.last() else { break };
+            query.after = Some((last.saga.clone(), last.id.clone()));
+            pages.push(page.into_iter().map(|row| row.id).collect::<String>());
+        }
+        assert_eq!(pages, ["012", "345", "6"]);
+    }
+    let none = SagaQuery {
+        limit: 0,
+        ..SagaQuery::default()
+    };
+    assert_eq!(bank.app.sagas().list(&none).await.unwrap(), []);
 }
 
 #[tokio::test]

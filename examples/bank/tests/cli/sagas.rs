@@ -42,6 +42,38 @@ fn transfers_are_listed_by_how_they_stand() {
 }
 
 #[test]
+fn a_long_list_is_shown_page_by_page() {
+    let bank = Bank::new();
+    let (completed, compensated) = two_transfers(&bank);
+    let mut ids = [completed, compensated];
+    ids.sort();
+    let [first, second] = ids;
+    let page = bank.run(&["saga", "list", "--limit", "1"]);
+    let shown = String::from_utf8_lossy(&page.stdout).into_owned();
+    assert!(
+        shown.contains(&first) && !shown.contains(&second),
+        "{shown}"
+    );
+    let hint = format!("there are more; go on with --after 'transfer:{first}'\n");
+    assert_eq!(stderr(&page), hint);
+
+    let after = format!("transfer:{first}");
+    let page = bank.run(&["saga", "list", "--limit", "1", "--after", &after]);
+    let shown = String::from_utf8_lossy(&page.stdout).into_owned();
+    assert!(
+        shown.contains(&second) && !shown.contains(&first),
+        "{shown}"
+    );
+    assert_eq!(stderr(&page), "");
+
+    let (limit, after) = (["--limit", "0"], ["--after", "nonsense"]);
+    for wrong in [limit, after] {
+        let output = bank.run(&[&["saga", "list"], &wrong[..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_transfers_timeline_tells_what_happened_and_why() {
     let bank = Bank::new();
     let (completed, compensated) = two_transfers(&bank);
