@@ -1,6 +1,6 @@
 //! The loop: load, decide, append, and again when somebody else was faster.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use annals_core::{
     Aggregate, Append, AppendError, Appended, Clock, CommandId, EventId, Expected, Fingerprint,
@@ -15,6 +15,7 @@ use super::{
     error::{ExecuteError, LoadError},
     execute::Request,
     load::{Loaded, stream_of},
+    settle,
     snapshot::SnapshotPolicies,
 };
 
@@ -35,9 +36,6 @@ impl Default for CommandOptions {
         }
     }
 }
-
-/// How often an append of unknown outcome is repeated to settle it, with growing pauses.
-const SETTLE_ATTEMPTS: u32 = 6;
 
 /// What a command brought about.
 #[derive(Clone, Debug)]
@@ -259,17 +257,9 @@ impl Commands {
         }
     }
 
-    /// Appends; an unknown outcome is settled by repeating the append with the same event ids.
+    /// Appends; an unknown outcome is settled.
     pub(crate) async fn append_settled(&self, append: Append) -> Result<Appended, AppendError> {
-        let mut outcome = self.store.append(append.clone()).await;
-        for attempt in 0..SETTLE_ATTEMPTS {
-            let Err(AppendError::Unknown(_)) = outcome else {
-                break;
-            };
-            tokio::time::sleep(Duration::from_millis(20 << attempt)).await;
-            outcome = self.store.append(append.clone()).await;
-        }
-        outcome
+        settle::append(&*self.store, append).await
     }
 
     fn new_append<A: Aggregate>(

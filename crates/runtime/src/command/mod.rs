@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `execute` | one command with its options, as the caller writes it |
 //! | `engine` | the loop: load, decide, append, retry |
+//! | `settle` | finding out what became of an append |
 //! | `load` | an aggregate's state from its stream |
 //! | `cache` | the states in memory, and the queue before each stream |
 //! | `snapshot` | states kept in the store |
@@ -14,6 +15,7 @@ mod engine;
 mod error;
 mod execute;
 mod load;
+mod settle;
 mod snapshot;
 
 pub(crate) use engine::Commands;

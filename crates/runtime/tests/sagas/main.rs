@@ -7,6 +7,7 @@ mod deadlines;
 mod failures;
 mod operators;
 mod processes;
+mod settled;
 mod start;
 mod targets;
 mod transfers;
