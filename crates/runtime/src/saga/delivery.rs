@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::canonical::Canonical;
 use crate::{
     command::{Commands, Execute, ExecuteError},
     projection::{panic_message, with_causes},
@@ -151,27 +152,38 @@ where
                 ));
             }
         };
-        let mut execute = Execute::<A>::new(commands, &id, command)
+        let fingerprint = match Canonical(&stored.body).text() {
+            Ok(text) => text,
+            Err(error) => return Delivery::Unsendable(error.to_string()),
+        };
+        let execute = Execute::<A>::new(commands, &id, command)
             .command_id(outstanding.command_id)
-            .fingerprint(stored.body.to_string())
+            .fingerprint(fingerprint)
             .caused_by(outstanding.sent_by);
-        if let Some(origin) = origin {
-            execute = execute.correlation_id(origin.correlation_id);
-            if let Some(actor) = &origin.actor {
-                execute = execute.actor(actor);
-            }
-            if let Some(trace) = &origin.trace {
-                execute = execute.trace(trace.clone());
-            }
-            for (key, value) in &origin.extra {
-                execute = execute.extra(key, value);
-            }
-        }
+        let execute = match origin {
+            Some(origin) => on_behalf_of(execute, origin),
+            None => execute,
+        };
         match execute.await {
             Ok(executed) => Delivery::Done(executed.position),
             Err(error) => delivery_of(error, retries),
         }
     }
+}
+
+/// The command with what its saga began with.
+fn on_behalf_of<'a, A: Aggregate>(command: Execute<'a, A>, origin: &Metadata) -> Execute<'a, A> {
+    let mut command = command.correlation_id(origin.correlation_id);
+    if let Some(actor) = &origin.actor {
+        command = command.actor(actor);
+    }
+    if let Some(trace) = &origin.trace {
+        command = command.trace(trace.clone());
+    }
+    for (key, value) in &origin.extra {
+        command = command.extra(key, value);
+    }
+    command
 }
 
 fn delivery_of<E: std::error::Error + Send + Sync + 'static>(

@@ -15,6 +15,7 @@
 //! | `worker` | one saga's work: react, append, send, again |
 //! | `journal` | a saga's stream: reading it, and appending a reaction |
 //! | `delivery` | a stored command on its way to its aggregate |
+//! | `canonical` | a stored command in one form, to be recognised by |
 //! | `agenda` | what is due, from the table of deadlines |
 //! | `read_models` | the tables `annals_sagas` and `annals_saga_deadlines` |
 //!
@@ -28,6 +29,7 @@
 //!   found there by whoever takes over.
 
 mod agenda;
+mod canonical;
 mod delivery;
 mod desk;
 mod error;
