@@ -1,10 +1,14 @@
 //! What to read: a stream, or the part of the log that matches a query.
 
 use crate::{
-    event::EventHeader,
+    append::MAX_PAYLOAD_BYTES,
+    event::{EventHeader, StoredEvent},
     name::{Category, EventType, StreamName, Tag},
     order::{Direction, Position, Version},
 };
+
+/// A page of small events is never cut short before it has so many.
+pub const WHOLE_PAGE: usize = 1_000;
 
 /// Selects events of the log: those that match at least one of its items.
 ///
@@ -135,6 +139,16 @@ impl StreamRead {
             direction: Direction::Backwards,
             limit,
         }
+    }
+
+    /// Whether the stream ended with the page that this read was answered with; if not, it may
+    /// have, and another read tells.
+    ///
+    /// See what [`read_stream`](crate::EventStore::read_stream) says about short pages.
+    #[must_use]
+    pub fn ends_with(&self, page: &[StoredEvent]) -> bool {
+        let bytes = || page.iter().map(|event| event.payload.len()).sum::<usize>();
+        page.len() < self.limit.min(WHOLE_PAGE) && bytes() < MAX_PAYLOAD_BYTES
     }
 }
 

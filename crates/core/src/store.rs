@@ -89,7 +89,9 @@ pub trait EventStore: fmt::Debug + Send + Sync + 'static {
 
     /// A page of one stream; empty when there is nothing (more).
     ///
-    /// A page of large events may be shorter than was asked for though more follow.
+    /// A page of large events may be shorter than was asked for though more follow; not so one
+    /// of less than [`WHOLE_PAGE`](crate::query::WHOLE_PAGE) events, whose payloads come to less
+    /// than [`MAX_PAYLOAD_BYTES`](crate::append::MAX_PAYLOAD_BYTES).
     ///
     /// # Errors
     /// When the store can't be read.

@@ -68,10 +68,8 @@ impl Journal {
         let mut instance = Instance::new(stream.clone());
         loop {
             let read = StreamRead::after(stream.clone(), instance.version(), PAGE);
-            let events = self.store.read_stream(read).await?;
-            if events.is_empty() {
-                return Ok(instance);
-            }
+            let events = self.store.read_stream(read.clone()).await?;
+            let ended = read.ends_with(&events);
             for stored in events {
                 let unreadable = |source| SagaError::Unreadable {
                     stream: stream.clone(),
@@ -86,6 +84,9 @@ impl Journal {
                     })
                 })?;
                 instance.apply(&recorded.event, recorded.id, &recorded.metadata)?;
+            }
+            if ended {
+                return Ok(instance);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What no store accepts, and what every store must.
 
 use annals_core::{
-    Append, Expected, NewEvent,
+    Append, Expected, NewEvent, StreamRead, Version,
     append::{MAX_EVENTS, MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MAX_TAGS},
 };
 
@@ -78,6 +78,29 @@ pub async fn a_payload_as_large_as_allowed_is_written(subject: Subject) {
         .unwrap();
     let log = whole_log(store).await;
     assert_eq!(log[0].payload.len(), MAX_PAYLOAD_BYTES);
+}
+
+pub async fn a_page_that_is_short_is_large_or_the_last(subject: Subject) {
+    let store = &*subject.store;
+    let sizes = [[1].as_slice(), &[MAX_PAYLOAD_BYTES; 5], &[1; 4]].concat();
+    for size in &sizes {
+        let append = append("thing-1", Expected::Any, vec![event_of(*size)]);
+        store.append(append).await.unwrap();
+    }
+    let mut last = Version::NONE;
+    loop {
+        let read = StreamRead::after(stream("thing-1"), last, sizes.len() + 1);
+        let page = store.read_stream(read.clone()).await.unwrap();
+        last = page.last().map_or(last, |event| event.version);
+        if read.ends_with(&page) {
+            break;
+        }
+        assert!(!page.is_empty(), "an empty page is the last");
+    }
+    assert_eq!(last, Version::new(10));
+    let read = StreamRead::after(stream("thing-1"), Version::new(6), 4);
+    let whole = store.read_stream(read.clone()).await.unwrap();
+    assert!(!read.ends_with(&whole), "more may follow a whole page");
 }
 
 pub async fn as_many_tags_as_allowed_are_written(subject: Subject) {

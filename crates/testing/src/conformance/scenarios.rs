@@ -86,6 +86,7 @@ macro_rules! conformance {
                 an_append_beyond_a_limit_is_invalid_and_writes_nothing,
                 an_append_of_as_many_events_as_allowed_is_written,
                 a_payload_as_large_as_allowed_is_written,
+                a_page_that_is_short_is_large_or_the_last,
                 as_many_tags_as_allowed_are_written,
                 an_append_over_hundreds_of_streams_is_written,
             }
