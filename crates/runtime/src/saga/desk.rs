@@ -21,7 +21,7 @@ pub(super) struct Desk {
     waiting_limit: usize,
     working: HashSet<String>,
     /// What is to be done for a saga, once nobody works on it.
-    tasks: HashMap<String, VecDeque<Order>>,
+    tasks: HashMap<String, Task>,
     /// Sagas with tasks that nobody works on and nothing holds back, in turn.
     ready: VecDeque<String>,
     /// Sagas that had trouble, until when they are left alone.
@@ -30,6 +30,23 @@ pub(super) struct Desk {
     /// Events that are not taken in yet, with the number of sagas they are for.
     open: BTreeMap<Position, usize>,
     known: Known,
+}
+
+/// What is to be done for a saga.
+#[derive(Debug, Default)]
+struct Task {
+    orders: VecDeque<Order>,
+    /// Up to where its stream was seen on the log.
+    seen: Version,
+    /// Whether it has something to do by itself, whatever was seen.
+    due: bool,
+}
+
+impl Task {
+    /// Whether nothing is to be done by somebody who has read the saga's stream up to a version.
+    fn is_done_at(&self, version: Version) -> bool {
+        self.orders.is_empty() && !self.due && self.seen <= version
+    }
 }
 
 impl Desk {
@@ -79,18 +96,25 @@ impl Desk {
         self.known.learn(id, version);
     }
 
-    /// Has somebody look at a saga.
+    /// Has somebody look at a saga that has something to do by itself.
     pub(super) fn wake(&mut self, id: &str) {
-        self.task(id);
+        self.task(id).due = true;
+    }
+
+    /// Has somebody look at a saga whose stream was seen to reach this version, unless whoever
+    /// works on it comes as far by then: what that one writes is on the log before it is done.
+    pub(super) fn notice(&mut self, id: &str, version: Version) {
+        let task = self.task(id);
+        task.seen = task.seen.max(version);
     }
 
     /// Has a saga take in an event.
     pub(super) fn order(&mut self, id: &str, order: Order) {
         *self.open.entry(order.event.position).or_default() += 1;
-        self.task(id).push_back(order);
+        self.task(id).orders.push_back(order);
     }
 
-    fn task(&mut self, id: &str) -> &mut VecDeque<Order> {
+    fn task(&mut self, id: &str) -> &mut Task {
         let new = !self.tasks.contains_key(id);
         if new && !self.working.contains(id) && !self.held.contains(id) {
             self.ready.push_back(id.to_owned());
@@ -104,7 +128,7 @@ impl Desk {
             return None;
         }
         let id = self.ready.pop_front()?;
-        let orders = self.tasks.remove(&id).unwrap_or_default();
+        let orders = self.tasks.remove(&id).unwrap_or_default().orders;
         self.working.insert(id.clone());
         let positions = orders.iter().map(|order| order.event.position);
         debug_assert!(
@@ -124,15 +148,24 @@ impl Desk {
         self.working.remove(&done.id);
         if done.problem.is_none() {
             self.known.learn(&done.id, done.version);
-            if self.tasks.contains_key(&done.id) {
-                self.ready.push_back(done.id);
+            let task = self.tasks.get(&done.id);
+            match task.map(|task| task.is_done_at(done.version)) {
+                Some(true) => drop(self.tasks.remove(&done.id)),
+                Some(false) => self.ready.push_back(done.id),
+                None => {}
             }
             return;
         }
         // What is left comes before what arrived meanwhile.
         let mut orders = done.left;
-        orders.extend(self.tasks.remove(&done.id).unwrap_or_default());
-        self.tasks.insert(done.id.clone(), orders);
+        let mut task = self.tasks.remove(&done.id).unwrap_or_default();
+        orders.append(&mut task.orders);
+        let task = Task {
+            orders,
+            due: true,
+            ..task
+        };
+        self.tasks.insert(done.id.clone(), task);
         self.held.insert(done.id.clone());
         let until = Instant::now() + hold_back;
         self.held_back.push(Reverse((until, done.id)));
@@ -180,5 +213,69 @@ impl Known {
             self.before = std::mem::take(&mut self.recent);
         }
         self.recent.insert(id.to_owned(), version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desk() -> Desk {
+        Desk::new(1, 10)
+    }
+
+    fn version(number: u64) -> Version {
+        Version::new(number)
+    }
+
+    /// A worker has come as far as this version.
+    fn done(desk: &mut Desk, number: u64) {
+        let done = Done {
+            id: "1".to_owned(),
+            version: version(number),
+            left: VecDeque::new(),
+            next: None,
+            problem: None,
+        };
+        desk.done(done, &[], Duration::ZERO);
+    }
+
+    fn has_work(desk: &mut Desk) -> bool {
+        desk.next().is_some()
+    }
+
+    #[test]
+    fn what_a_worker_has_written_itself_is_no_work() {
+        let mut desk = desk();
+        desk.notice("1", version(3));
+        assert!(has_work(&mut desk));
+        desk.notice("1", version(5));
+        desk.notice("1", version(4));
+        done(&mut desk, 5);
+        assert!(desk.knows("1", version(5)));
+        assert!(!has_work(&mut desk));
+        assert_eq!(desk.waiting(), 0);
+    }
+
+    #[test]
+    fn what_others_wrote_after_the_worker_had_read_is_work() {
+        let mut desk = desk();
+        desk.notice("1", version(3));
+        assert!(has_work(&mut desk));
+        desk.notice("1", version(6));
+        done(&mut desk, 5);
+        assert!(has_work(&mut desk));
+        done(&mut desk, 6);
+        assert!(!has_work(&mut desk));
+    }
+
+    #[test]
+    fn a_saga_with_something_to_do_by_itself_is_looked_at_again() {
+        let mut desk = desk();
+        desk.notice("1", version(3));
+        assert!(has_work(&mut desk));
+        desk.wake("1");
+        done(&mut desk, 5);
+        assert!(has_work(&mut desk));
     }
 }

@@ -82,7 +82,7 @@ impl<P: ProcessManager> Runner<P> {
             }
             match ended {
                 true => term.desk.learn(id, version),
-                false => term.desk.wake(id),
+                false => term.desk.notice(id, version),
             }
         }
     }
