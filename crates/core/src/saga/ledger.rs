@@ -10,7 +10,8 @@ use chrono::{DateTime, SubsecRound as _, Utc};
 use super::{
     actions::Action,
     event::SagaEvent,
-    instance::{Instance, StoredInput},
+    input::StoredInput,
+    instance::Instance,
     process::{ProcessManager, ReactError},
     targets::SendsTo as _,
 };

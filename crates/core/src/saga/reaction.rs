@@ -11,9 +11,11 @@ use serde_json::Value;
 use super::{
     actions::Actions,
     event::{ReceivedEvent, SagaEvent},
-    instance::{Instance, Outstanding, SagaStatus, StoredInput},
+    input::StoredInput,
+    instance::{Instance, Outstanding},
     ledger::{Ledger, later},
     process::{ProcessManager, ReactError},
+    status::SagaStatus,
 };
 use crate::id::CommandId;
 
