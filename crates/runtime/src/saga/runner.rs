@@ -54,6 +54,7 @@ impl<P: ProcessManager> Runner<P> {
                 Err(panic) => self.trouble(panic_message(panic.as_ref())),
             };
             tokio::select! {
+                biased;
                 _ = self.stop.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }

@@ -161,6 +161,7 @@ impl Sagas {
             let soon = Instant::now() + self.options.poll * 2;
             let look_again = deadline.map_or(soon, |deadline| soon.min(deadline));
             tokio::select! {
+                biased;
                 () = notified => {}
                 () = tokio::time::sleep_until(look_again) => {}
             }

@@ -117,6 +117,7 @@ impl<P: ProcessManager> Runner<P> {
             });
             self.renew(term).await?;
             tokio::select! {
+                biased;
                 _ = self.stop.changed() => return Err(TermEnd::Stopping),
                 () = tokio::time::sleep(self.options.poll) => {}
             }

@@ -102,6 +102,7 @@ impl World {
         }
         // Let what is under way come to its deadlines, in whatever way it goes wrong.
         tokio::select! {
+            biased;
             () = first.died() => {}
             () = tokio::time::sleep(LONG) => {}
         }
@@ -157,6 +158,7 @@ impl World {
                 .saga::<Transfer>()
                 .start();
             tokio::select! {
+                biased;
                 started = starting => {
                     if let Ok(app) = started {
                         return (node, app);
@@ -200,6 +202,7 @@ impl World {
             };
             let id = number.to_string();
             tokio::select! {
+                biased;
                 started = app.start_saga(&id, asked.clone()) => answers -= usize::from(started.is_ok()),
                 () = node.died() => {}
             }
