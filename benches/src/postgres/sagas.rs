@@ -10,7 +10,7 @@ use std::{
 };
 
 use annals::{
-    Annals, App, Store,
+    Annals, App, SagaDeadline, SagaOverview, Store,
     saga::{Plan, Retry, Saga, SagaStatus},
     sqlite::{SqliteOptions, SqliteStore},
 };
@@ -73,16 +73,17 @@ struct Bank {
 
 /// Measures both stores.
 pub(crate) async fn measure(server: &Server, dir: &Path, extent: &Extent) -> Outcome<Vec<Section>> {
-    let file = dir.join("sagas.db").display().to_string();
-    let sqlite = SqliteStore::open(&file, SqliteOptions::default()).await?;
-    fill::events(&sqlite, ACCOUNTS, ACCOUNTS).await?;
     let schema = "sagas".to_owned();
-    let postgres = server.store(&schema).await?;
-    fill::events(&postgres, ACCOUNTS, ACCOUNTS).await?;
-    let mut banks = [
-        Bank::open("SQLite", Arc::new(sqlite)).await?,
-        Bank::open("PostgreSQL", Arc::new(postgres)).await?,
-    ];
+    let mut banks = Vec::new();
+    if extent.includes("SQLite") {
+        let file = dir.join("sagas.db").display().to_string();
+        let store = SqliteStore::open(&file, SqliteOptions::default()).await?;
+        banks.push(Bank::open("SQLite", store).await?);
+    }
+    if extent.includes("PostgreSQL") {
+        let store = server.store(&schema).await?;
+        banks.push(Bank::open("PostgreSQL", store).await?);
+    }
     let length = Duration::from_millis(if extent.quick { 500 } else { 3_000 });
     let pending = if extent.quick { PENDING / 50 } else { PENDING };
     for bank in &banks {
@@ -112,10 +113,14 @@ pub(crate) async fn measure(server: &Server, dir: &Path, extent: &Extent) -> Out
 }
 
 impl Bank {
-    async fn open(name: &'static str, store: Arc<dyn Store>) -> Outcome<Self> {
+    async fn open<S: Store + Clone>(name: &'static str, store: S) -> Outcome<Self> {
+        fill::events(&store, ACCOUNTS, ACCOUNTS).await?;
         Ok(Self {
             name,
-            app: Annals::on(store).saga::<Transfer>().start().await?,
+            app: Annals::on(Arc::new(store))
+                .saga::<Transfer>()
+                .start()
+                .await?,
             next: Arc::default(),
             commands: Rounds::default(),
             transfers: Rounds::default(),
@@ -154,6 +159,12 @@ impl Bank {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
+        // Or what is measured next is how the tables catch up.
+        let head = self.app.store().head().await?;
+        let caught_up = self.app.caught_up_within::<SagaOverview>(head, LATER);
+        caught_up.await?;
+        let caught_up = self.app.caught_up_within::<SagaDeadline>(head, LATER);
+        caught_up.await?;
         Ok(())
     }
 
