@@ -12,7 +12,7 @@ use sqlx::{
 };
 
 use crate::{
-    error::{failed, is_unique_violation},
+    error::{failed_on_own, is_unique_violation},
     insert::{self, Broken, Placed, Steps},
     log::{clamped, number},
     matching::{Cut, Stretch, matching},
@@ -116,7 +116,9 @@ impl<'a> Batch<'a> {
         row: Option<SqliteRow>,
         care: Care,
     ) -> Result<Self, StoreError> {
-        let row = row.ok_or(sqlx::Error::RowNotFound).map_err(failed(DOING))?;
+        let row = row
+            .ok_or(sqlx::Error::RowNotFound)
+            .map_err(failed_on_own(DOING))?;
         let (before, versions) = heads_in(&row, bases.streams)?;
         // Ids that are known are rare enough for a trip of their own.
         let known = match number(&row, 2, DOING)? {
@@ -202,7 +204,7 @@ impl<'a> Batch<'a> {
         let row = bound(statement, filter.binds)
             .fetch_optional(&mut *self.conn)
             .await
-            .map_err(failed("check the append's condition"))?;
+            .map_err(failed_on_own("check the append's condition"))?;
         let Some(row) = row else {
             return Ok(None);
         };
@@ -297,7 +299,7 @@ impl<'a> Batch<'a> {
         }
         match steps.run_and_commit(self.conn).await {
             Ok(()) => Ok(End::Committed),
-            Err(Broken::AtCommit(error)) => Ok(End::Doubtful(failed(DOING)(error))),
+            Err(Broken::AtCommit(error)) => Ok(End::Doubtful(failed_on_own(DOING)(error))),
             Err(Broken::Before(error)) => Err(undone(error)),
         }
     }
@@ -307,7 +309,7 @@ fn undone(error: sqlx::Error) -> Undone {
     if is_unique_violation(&error) {
         Undone::IdTaken
     } else {
-        Undone::Store(failed(DOING)(error))
+        Undone::Store(failed_on_own(DOING)(error))
     }
 }
 
@@ -319,7 +321,7 @@ pub(crate) async fn heads<'a>(
     let row = sqlx::query_with(sql::HEADS, head_binds(&streams, &[])?)
         .fetch_one(conn)
         .await
-        .map_err(failed(DOING))?;
+        .map_err(failed_on_own(DOING))?;
     heads_in(&row, streams)
 }
 
@@ -329,7 +331,7 @@ fn head_binds(streams: &[&StreamName], ids: &[AppendId]) -> Result<SqliteArgumen
     let mut binds = SqliteArguments::default();
     for names in [streams, sql::hex_array(&ids)] {
         let added = binds.add(names).map_err(sqlx::Error::Encode);
-        added.map_err(failed(DOING))?;
+        added.map_err(failed_on_own(DOING))?;
     }
     Ok(binds)
 }
@@ -338,8 +340,8 @@ fn heads_in<'a>(
     row: &SqliteRow,
     streams: Vec<&'a StreamName>,
 ) -> Result<(i64, HashMap<&'a StreamName, i64>), StoreError> {
-    let head = row.try_get(0).map_err(failed(DOING))?;
-    let versions: Option<&str> = row.try_get(1).map_err(failed(DOING))?;
+    let head = row.try_get(0).map_err(failed_on_own(DOING))?;
+    let versions: Option<&str> = row.try_get(1).map_err(failed_on_own(DOING))?;
     let versions = versions.unwrap_or_default().split(',');
     let known = streams.into_iter().zip(versions);
     let known = known.map(|(stream, version)| Ok((stream, version.parse().map_err(corrupt)?)));

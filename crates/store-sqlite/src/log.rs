@@ -7,7 +7,7 @@ use annals_core::{
 use sqlx::{Row, SqliteConnection};
 
 use crate::{
-    error::failed,
+    error::failed_on_own,
     frame::{self, Unpacked},
     matching::{Cut, Stretch, by_tags, matching},
     sql::{self, Bind, Filter, bound},
@@ -46,7 +46,7 @@ pub(crate) async fn head(conn: &mut SqliteConnection) -> Result<Position, StoreE
     let row = sqlx::query(sql::HEAD)
         .fetch_one(&mut *conn)
         .await
-        .map_err(failed(DOING))?;
+        .map_err(failed_on_own(DOING))?;
     Ok(Position::new(number(&row, 0, DOING)?))
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn stream_version(
         .bind(stream.as_str())
         .fetch_one(&mut *conn)
         .await
-        .map_err(failed(DOING))?;
+        .map_err(failed_on_own(DOING))?;
     Ok(Version::new(number(&row, 0, DOING)?))
 }
 
@@ -330,9 +330,9 @@ async fn fetch(
     let row = bound(statement, limited.binds)
         .fetch_one(&mut *conn)
         .await
-        .map_err(failed(doing))?;
-    let head: i64 = row.try_get(0).map_err(failed(doing))?;
-    let packed: Option<&[u8]> = row.try_get(1).map_err(failed(doing))?;
+        .map_err(failed_on_own(doing))?;
+    let head: i64 = row.try_get(0).map_err(failed_on_own(doing))?;
+    let packed: Option<&[u8]> = row.try_get(1).map_err(failed_on_own(doing))?;
     let unpacked = frame::unpack(packed.unwrap_or_default())
         .map_err(|error| StoreError::new(StoreErrorKind::Corrupt, doing).caused_by(error))?;
     let count = unpacked.len();
@@ -363,8 +363,8 @@ async fn complete(
                 .bind(clamped(unpacked.event.position.get()))
                 .fetch_one(&mut *conn)
                 .await
-                .map_err(failed(doing))?;
-            unpacked.event.payload = row.try_get(0).map_err(failed(doing))?;
+                .map_err(failed_on_own(doing))?;
+            unpacked.event.payload = row.try_get(0).map_err(failed_on_own(doing))?;
         }
         events.push(unpacked.event);
     }
@@ -377,7 +377,7 @@ pub(crate) fn number(
     column: usize,
     doing: &str,
 ) -> Result<u64, StoreError> {
-    let number: i64 = row.try_get(column).map_err(failed(doing))?;
+    let number: i64 = row.try_get(column).map_err(failed_on_own(doing))?;
     u64::try_from(number).map_err(|_| {
         let problem = format!("{number} stands where a count should");
         StoreError::new(StoreErrorKind::Corrupt, doing).caused_by(problem)

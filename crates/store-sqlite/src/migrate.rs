@@ -3,7 +3,7 @@
 use annals_core::{Migrated, StoreError, StoreErrorKind};
 use sqlx::{Row, SqliteConnection};
 
-use crate::{error::failed, sql};
+use crate::{error::failed_on_own, sql};
 
 struct Migration {
     version: i64,
@@ -38,12 +38,12 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection) -> Result<Migrated, Sto
     sqlx::raw_sql(sql::CREATE_MIGRATIONS)
         .execute(&mut *conn)
         .await
-        .map_err(failed(DOING))?;
+        .map_err(failed_on_own(DOING))?;
     let row = sqlx::query(sql::NEWEST_MIGRATION)
         .fetch_one(&mut *conn)
         .await
-        .map_err(failed(DOING))?;
-    let newest: i64 = row.try_get(0).map_err(failed(DOING))?;
+        .map_err(failed_on_own(DOING))?;
+    let newest: i64 = row.try_get(0).map_err(failed_on_own(DOING))?;
     let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
     if newest > known {
         return Err(
@@ -65,7 +65,7 @@ pub(crate) async fn migrate(conn: &mut SqliteConnection) -> Result<Migrated, Sto
     sqlx::query(sql::CHECK_WRITABLE)
         .execute(conn)
         .await
-        .map_err(failed("write to the file"))?;
+        .map_err(failed_on_own("write to the file"))?;
     let count = |version| u32::try_from(version).unwrap_or_default();
     Ok(Migrated {
         from: count(newest),
@@ -79,7 +79,7 @@ async fn refuse_strangers(conn: &mut SqliteConnection) -> Result<(), StoreError>
         .fetch_one(conn)
         .await
         .and_then(|row| row.try_get(0))
-        .map_err(failed(DOING))?;
+        .map_err(failed_on_own(DOING))?;
     names.map_or(Ok(()), |names| {
         Err(StoreError::new(StoreErrorKind::Invalid, DOING).caused_by(format!(
             "the file belongs to another application: it already has {names}; name a file of its own"
@@ -92,13 +92,13 @@ async fn run(conn: &mut SqliteConnection, migration: &Migration) -> Result<(), S
     sqlx::raw_sql(migration.sql)
         .execute(&mut *conn)
         .await
-        .map_err(failed(doing()))?;
+        .map_err(failed_on_own(doing()))?;
     sqlx::query(sql::RECORD_MIGRATION)
         .bind(migration.version)
         .bind(migration.name)
         .execute(&mut *conn)
         .await
-        .map_err(failed(doing()))?;
+        .map_err(failed_on_own(doing()))?;
     tracing::info!(migration = migration.name, "migration has run");
     Ok(())
 }

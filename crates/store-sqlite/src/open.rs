@@ -1,6 +1,6 @@
 //! Opens a store: finds the file, checks it, and starts the writer.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, fs::File, io::Read as _, path::Path, time::Duration};
 
 use annals_core::{Migrated, StoreError, StoreErrorKind};
 use sqlx::{
@@ -10,7 +10,7 @@ use sqlx::{
 
 use crate::{
     SqliteOptions, Synchronous,
-    error::failed,
+    error::{failed, failed_on_own},
     migrate,
     transaction::{Connector, begin, commit, patiently},
 };
@@ -60,7 +60,7 @@ pub(crate) async fn open(file: &Path, options: &SqliteOptions) -> Result<Opened,
         // One reader is there from the start: on a disk that is full later, none could be added.
         .connect_with(reading)
         .await
-        .map_err(|error| with_advice(failed("connect a reader")(error), file, &doing))?;
+        .map_err(|error| with_advice(failed_on_own("connect a reader")(error), file, &doing))?;
     Ok(Opened {
         connector,
         conn,
@@ -152,7 +152,7 @@ async fn prepared(connector: &Connector) -> Result<(SqliteConnection, Migrated),
             .await
     })
     .await
-    .map_err(failed("connect"))?;
+    .map_err(failed_on_own("connect"))?;
     check_release(&mut conn).await?;
     begin(&mut conn, connector.busy_timeout)
         .await
@@ -197,9 +197,11 @@ fn is_recent(release: &str) -> bool {
 fn with_advice(error: StoreError, file: &Path, doing: &str) -> StoreError {
     let kind = match error.kind() {
         // What SQLite could not do is create this file, or those it needs beside it.
-        StoreErrorKind::NotFound if !file.exists() || std::fs::File::open(file).is_ok() => {
+        StoreErrorKind::NotFound if !file.exists() || File::open(file).is_ok() => {
             StoreErrorKind::ReadOnly
         }
+        // What the file says of its own format, and not its rights, forbids to write it.
+        StoreErrorKind::ReadOnly if !has_known_format(file) => StoreErrorKind::Corrupt,
         kind => kind,
     };
     let advice = match kind {
@@ -226,6 +228,19 @@ fn with_advice(error: StoreError, file: &Path, doing: &str) -> StoreError {
         advice => format!("{advice} ({cause})"),
     };
     StoreError::new(kind, doing).caused_by(cause)
+}
+
+/// Whether the header's format numbers are those of a database with or without a write-ahead log;
+/// SQLite doesn't write to a file of a later format. <https://www.sqlite.org/fileformat.html>
+fn has_known_format(file: &Path) -> bool {
+    const FORMAT_NUMBERS: std::ops::Range<usize> = 18..20;
+    let mut header = [0; 20];
+    let read = File::open(file).and_then(|mut file| file.read_exact(&mut header));
+    // What can't be read says nothing about damage.
+    read.is_err()
+        || header[FORMAT_NUMBERS]
+            .iter()
+            .all(|number| (1..=2).contains(number))
 }
 
 #[cfg(test)]

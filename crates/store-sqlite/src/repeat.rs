@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     append::DOING,
-    error::failed,
+    error::failed_on_own,
     frame::tags_text,
     log::{clamped, number},
     sql::{self, hex_array},
@@ -28,7 +28,7 @@ pub(crate) async fn find_appends(
         .bind(hex_array(&uuids))
         .fetch_all(conn)
         .await
-        .map_err(failed(DOING))?;
+        .map_err(failed_on_own(DOING))?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in &rows {
         let append = recorded(row, DOING)?;
@@ -39,8 +39,8 @@ pub(crate) async fn find_appends(
 
 /// A row of the table `appends`.
 pub(crate) fn recorded(row: &SqliteRow, doing: &str) -> Result<RecordedAppend, StoreError> {
-    let fingerprint: &[u8] = row.try_get(1).map_err(failed(doing))?;
-    let versions: &str = row.try_get(3).map_err(failed(doing))?;
+    let fingerprint: &[u8] = row.try_get(1).map_err(failed_on_own(doing))?;
+    let versions: &str = row.try_get(3).map_err(failed_on_own(doing))?;
     Ok(RecordedAppend {
         id: AppendId::new(uuid(row, 0)?),
         fingerprint: fingerprint
@@ -101,7 +101,7 @@ async fn version_at(
         .bind(clamped(position))
         .fetch_optional(conn)
         .await
-        .map_err(failed(DOING))?;
+        .map_err(failed_on_own(DOING))?;
     row.map_or(Ok(Version::NONE), |row| {
         Ok(Version::new(number(&row, 0, DOING)?))
     })
@@ -143,7 +143,7 @@ async fn find_events(
         .bind(hex_array(&ids))
         .fetch_all(conn)
         .await
-        .map_err(failed(DOING))?;
+        .map_err(failed_on_own(DOING))?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in &rows {
         let id = EventId::new(uuid(row, 0)?);
@@ -162,9 +162,9 @@ async fn find_events(
 }
 
 fn is_same(row: &SqliteRow, stream: &StreamName, event: &NewEvent) -> Result<bool, StoreError> {
-    let text = |column| row.try_get::<&str, _>(column).map_err(failed(DOING));
-    let tags: Option<&str> = row.try_get(6).map_err(failed(DOING))?;
-    let payload: &[u8] = row.try_get(7).map_err(failed(DOING))?;
+    let text = |column| row.try_get::<&str, _>(column).map_err(failed_on_own(DOING));
+    let tags: Option<&str> = row.try_get(6).map_err(failed_on_own(DOING))?;
+    let payload: &[u8] = row.try_get(7).map_err(failed_on_own(DOING))?;
     let new_tags = tags_text(&event.tags).map_err(|error| corrupt(error, DOING))?;
     Ok(text(2)? == stream.as_str()
         && text(4)? == event.event_type.as_str()
@@ -174,7 +174,7 @@ fn is_same(row: &SqliteRow, stream: &StreamName, event: &NewEvent) -> Result<boo
 }
 
 fn uuid(row: &SqliteRow, column: usize) -> Result<Uuid, StoreError> {
-    let bytes: &[u8] = row.try_get(column).map_err(failed(DOING))?;
+    let bytes: &[u8] = row.try_get(column).map_err(failed_on_own(DOING))?;
     Uuid::from_slice(bytes).map_err(|error| corrupt(error, DOING))
 }
 

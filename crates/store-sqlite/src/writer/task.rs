@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::{Done, Job, Request, Work, commit};
 use crate::{
     append::{self, Outcomes},
-    error::failed,
+    error::failed_on_own,
     projections::inline::Installed,
     sql,
     tail::Tail,
@@ -189,18 +189,22 @@ impl Writer {
         let fresh = known.is_none();
         let mut conn = match known {
             Some(conn) => conn,
-            None => self.connector.connect().await.map_err(failed(doing))?,
+            None => self
+                .connector
+                .connect()
+                .await
+                .map_err(failed_on_own(doing))?,
         };
         let row = transaction::begin_with(&mut conn, beginning, self.connector.busy_timeout)
             .await
-            .map_err(failed(doing))?;
+            .map_err(failed_on_own(doing))?;
         if fresh {
             // SQLite connects even if it can't write, and then never can: such a connection is
             // not kept, so that the next one is made when the disk may be well again.
             sqlx::query(sql::CHECK_WRITABLE)
                 .execute(&mut conn)
                 .await
-                .map_err(failed(doing))?;
+                .map_err(failed_on_own(doing))?;
         }
         Ok((self.conn.insert(conn), row))
     }
@@ -210,7 +214,9 @@ impl Writer {
         let Some(conn) = self.conn.as_mut() else {
             return Ok(());
         };
-        let committed = transaction::commit(conn).await.map_err(failed(doing));
+        let committed = transaction::commit(conn)
+            .await
+            .map_err(failed_on_own(doing));
         if committed.is_err() {
             self.give_up().await;
         }

@@ -95,6 +95,44 @@ pub(crate) fn run(seed: u64) {
     assert!(tally.refused > 0, "no damage was noticed");
 }
 
+/// Damage that SQLite describes as something else: as a file that it may not write, as one of
+/// another format, or as a statement that is wrong.
+pub(crate) async fn in_disguise(seed: u64) {
+    let directory = TempDir::new().expect("a temporary directory");
+    let (healthy, log) = original(directory.path(), seed).await;
+    let set = |at: usize, byte: u8| {
+        let mut bytes = healthy.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    let cases = [
+        ("the write version", set(18, 7)),
+        ("the read version", set(19, 7)),
+        ("the schema's format", set(47, 7)),
+        ("a column's name", misspelt(&healthy, "causation_id")),
+        ("a table's name", misspelt(&healthy, "event_tags")),
+    ];
+    for (what, bytes) in cases {
+        let directory = TempDir::new().expect("a temporary directory");
+        fs::write(directory.path().join("store.db"), &bytes).expect("a file is written");
+        let mut tally = Tally::default();
+        let mut choices = Seed::apart(seed, 0);
+        probe(directory.path(), &log, &mut choices, &mut tally).await;
+        assert_eq!(tally.refused, 1, "damage to {what}: {:?}", tally.messages);
+    }
+}
+
+/// The file with another first letter wherever a name stands.
+fn misspelt(bytes: &[u8], name: &str) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for at in 0..bytes.len() {
+        if bytes[at..].starts_with(name.as_bytes()) {
+            bytes[at] = b'_';
+        }
+    }
+    bytes
+}
+
 /// A healthy store's file and its log.
 async fn original(directory: &Path, seed: u64) -> (Vec<u8>, Vec<StoredEvent>) {
     let store = open(directory).await.expect("the store opens");

@@ -54,6 +54,11 @@ fn damaged_pages_are_typed_errors_and_never_a_panic() {
     corruption::run(seed("corruption"));
 }
 
+#[tokio::test]
+async fn damage_is_told_from_missing_rights_and_wrong_statements() {
+    corruption::in_disguise(seed("disguise")).await;
+}
+
 /// Draws a seed, unless `STORAGE_FAULTS_SEED` names one.
 fn seed(name: &str) -> u64 {
     let seed = std::env::var("STORAGE_FAULTS_SEED").ok();
