@@ -4,7 +4,8 @@
 -- Binds: $1 live schema, $2 live table, $3 rebuilt schema, $4 rebuilt table.
 -- Locks: none. Index: the catalogs are read by the table's oid.
 WITH live AS (
-    SELECT c.oid, c.relname, n.nspname, c.relowner, c.relacl, c.relrowsecurity
+    SELECT c.oid, c.relname, n.nspname, c.relowner, c.relacl, c.relrowsecurity,
+           c.relforcerowsecurity
       FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
      WHERE n.nspname = $1 AND c.relname = $2
 ), rebuilt AS (
@@ -91,6 +92,12 @@ SELECT 3, 'a grant',
           JOIN pg_catalog.pg_attribute AS a ON a.attrelid = live.oid AND a.attnum > 0 AND NOT a.attisdropped
          CROSS JOIN LATERAL pg_catalog.aclexplode(a.attacl) AS acl) AS g
  WHERE g.grantee <> g.relowner
+UNION ALL
+-- Last, since the server checks a foreign key's rows under the owner's policies.
+SELECT 4, 'row level security', format('ALTER TABLE %I.%I %s', live.nspname, live.relname, f.how)
+  FROM live CROSS JOIN LATERAL (VALUES (live.relrowsecurity, 'ENABLE ROW LEVEL SECURITY'),
+                                       (live.relforcerowsecurity, 'FORCE ROW LEVEL SECURITY')) AS f (set, how)
+ WHERE f.set
 UNION ALL
 SELECT 4, 'the owner',
        format('ALTER TABLE %I.%I OWNER TO %I', live.nspname, live.relname,

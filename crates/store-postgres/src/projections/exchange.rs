@@ -3,8 +3,9 @@
 //! It needs the live tables for itself, as every `ALTER TABLE` does. A statement that waits for
 //! a table makes all later ones wait behind it, so each attempt waits for a moment only, and
 //! readers pass between the attempts. What people have put on a live table goes over to the new
-//! one: indexes, constraints, triggers, grants, comments, its owner, and the views that read it,
-//! which stay what they are and read the new table. What can't go over stops the swap.
+//! one: indexes, constraints, triggers, grants, comments, row level security being on, its owner,
+//! and the views that read it, which stay what they are and read the new table. What can't go over
+//! stops the swap.
 
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ pub(crate) async fn exchange(
     let deadline = Instant::now() + PATIENCE;
     loop {
         tables::execute(session, format!("SAVEPOINT exchange; {ATTEMPT}")).await?;
-        match attempt(session, pairs, &indexes, aside).await {
+        match attempt(session, projection, pairs, &indexes, aside).await {
             Ok(()) => return tables::execute(session, "RELEASE exchange".to_owned()).await,
             Err(error) if error.kind() != StoreErrorKind::Busy => return Err(error),
             Err(error) => {
@@ -117,6 +118,7 @@ pub(crate) async fn exchange(
 
 async fn attempt(
     session: &mut Session<'_>,
+    projection: &str,
     pairs: &[Pair],
     indexes: &[Index],
     aside: Option<&str>,
@@ -128,7 +130,11 @@ async fn attempt(
             tables::execute(session, lock).await?;
         }
         // Again, since they may have changed until now.
-        all.push(extras(session, pair).await?);
+        let extras = extras(session, pair).await?;
+        if let Some(extra) = extras.iter().find(|extra| extra.stage == 0) {
+            return Err(stays(projection, pair, extra));
+        }
+        all.push(extras);
     }
     let mut old = Vec::new();
     for live in pairs.iter().filter_map(|pair| pair.live.as_ref()) {

@@ -86,6 +86,52 @@ async fn what_cannot_be_carried_over_stops_the_swap_and_is_named() {
 }
 
 #[tokio::test]
+async fn what_is_put_on_a_table_while_the_swap_waits_for_it_stops_the_swap_too() {
+    let bank = Bank::open().await;
+    bank.fill_balances().await;
+    let rows = vec![balance("alice", 7)];
+    let rebuild = bank.rebuild_balances(BALANCES, rows).await;
+    let mut other = bank.database.connect().await;
+    let policy = "BEGIN; CREATE POLICY mine ON balances USING (true)";
+    Schema::execute(&mut other, policy).await;
+    let swapping = bank.swap_balances(BALANCES, &rebuild);
+    let committing = async {
+        let waiting = "SELECT 'it waits' FROM pg_locks
+                        WHERE relation = 'balances'::regclass AND NOT granted";
+        while Schema::query(&mut other, waiting).await.is_empty() {}
+        Schema::execute(&mut other, "COMMIT").await;
+    };
+    let (swapped, ()) = tokio::join!(swapping, committing);
+    let shown = format!("{:?}", swapped.unwrap_err());
+    assert!(shown.contains("row security policy `mine`"), "{shown}");
+    assert_eq!(bank.balances().await, ["alice|5"]);
+}
+
+#[tokio::test]
+async fn row_level_security_stays_on_across_a_swap() {
+    let flags = "SELECT concat_ws(' ', relrowsecurity, relforcerowsecurity) FROM pg_class
+                  WHERE oid = 'balances'::regclass";
+    let all = [
+        ("SELECT 'neither'", "f f"),
+        ("ALTER TABLE balances ENABLE ROW LEVEL SECURITY", "t f"),
+        ("ALTER TABLE balances FORCE ROW LEVEL SECURITY", "f t"),
+        (
+            "ALTER TABLE balances ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+            "t t",
+        ),
+    ];
+    for (statement, expected) in all {
+        let bank = Bank::open().await;
+        bank.fill_balances().await;
+        bank.execute(statement).await;
+        let rows = vec![balance("alice", 7)];
+        let rebuild = bank.rebuild_balances(BALANCES, rows).await;
+        bank.swap_balances(BALANCES, &rebuild).await.unwrap();
+        assert_eq!(bank.query(flags).await, [expected], "{statement}");
+    }
+}
+
+#[tokio::test]
 async fn a_swap_waits_for_a_long_reader_without_holding_up_the_others() {
     let bank = Bank::open().await;
     bank.fill_balances().await;

@@ -90,7 +90,11 @@ impl SqlProjection for Totals {
     const NAME: &'static str = "totals";
     const TABLES: &'static [&'static str] = &["totals", "movements"];
     const SCHEMA: &'static str = "
-        CREATE TABLE totals (owner TEXT PRIMARY KEY, total INTEGER NOT NULL) STRICT;
+        CREATE TABLE totals (
+            owner TEXT PRIMARY KEY,
+            total INTEGER NOT NULL,
+            doubled INTEGER GENERATED ALWAYS AS (total * 2)
+        ) STRICT;
         CREATE TABLE movements (id INTEGER PRIMARY KEY, owner TEXT NOT NULL, amount INTEGER) STRICT;
         CREATE INDEX movements_by_owner ON movements (owner);";
     const ON_FAILURE: FailurePolicy = FailurePolicy::Park;

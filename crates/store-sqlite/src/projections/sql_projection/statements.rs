@@ -22,10 +22,12 @@ pub(super) fn kept(table: &str) -> String {
     format!("annals_kept_{table}")
 }
 
-/// Keeps a live table's rows, to be compared with the rebuilt ones.
-pub(super) fn keep_table(table: &str) -> String {
+/// Keeps a live table's rows, to be compared with the rebuilt ones; `columns` are the stored ones,
+/// as a generated column would become a stored one.
+pub(super) fn keep_table(table: &str, columns: &[String]) -> String {
     let (kept, table) = (quoted(&kept(table)), quoted(table));
-    format!("CREATE TEMP TABLE {kept} AS SELECT * FROM main.{table}")
+    let columns = list(columns);
+    format!("CREATE TEMP TABLE {kept} AS SELECT {columns} FROM main.{table}")
 }
 
 pub(super) fn count_rows(table: &str) -> String {

@@ -93,7 +93,8 @@ async fn exchange<P: SqlProjection>(
 async fn keep<P: SqlProjection>(conn: &mut SqliteConnection) -> Result<(), StoreError> {
     for table in P::TABLES {
         if tables::exists(conn, table).await? {
-            tables::execute(conn, statements::keep_table(table)).await?;
+            let columns = tables::columns(conn, table).await?;
+            tables::execute(conn, statements::keep_table(table, &columns)).await?;
         }
     }
     Ok(())
