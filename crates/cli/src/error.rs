@@ -228,7 +228,7 @@ pub fn advice(error: &StoreError) -> Option<&'static str> {
         StoreErrorKind::Unavailable => "check that the store can be reached, and try again",
         StoreErrorKind::StorageFull => "free some space where the store is, and try again",
         StoreErrorKind::ReadOnly => "give this user write access to the store and its directory",
-        StoreErrorKind::NotFound => "check the path in `--store` or ANNALS_STORE",
+        StoreErrorKind::NotFound => "check the path or URL in `--store` or ANNALS_STORE",
         StoreErrorKind::Corrupt => "keep a copy of the files as they are, then restore a backup",
         StoreErrorKind::NewerSchema => "run the release that wrote the store, or a newer one",
         StoreErrorKind::Invalid => "check the URL in `--store` or ANNALS_STORE",
