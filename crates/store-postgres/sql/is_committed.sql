@@ -1,9 +1,17 @@
--- Whether everything that a batch wrote is there, after a commit whose answer was lost.
--- Binds: 1 the events' positions, 2 their ids, 3 the appends' ids. Index: the primary keys.
-SELECT NOT EXISTS (
-    SELECT FROM unnest($1::bigint[], $2::uuid[]) AS w (position, id)
-    WHERE NOT EXISTS (SELECT FROM annals.events AS e WHERE e.position = w.position AND e.id = w.id)
-) AND NOT EXISTS (
-    SELECT FROM unnest($3::uuid[]) AS w (id)
-    WHERE NOT EXISTS (SELECT FROM annals.appends AS a WHERE a.id = w.id)
-)
+-- Whether everything that a batch wrote is there, after a commit whose answer was lost: the
+-- position before its first event, NULL unless all stand together in their order, and whether all
+-- its appends are recorded.
+-- Binds: 1 the events' ids, 2 their versions, 3 the appends' ids. Index: events_id and the primary
+-- key of the appends.
+SELECT
+    (
+        SELECT min(e.position - w.n)
+        FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS w (id, version, n)
+        JOIN annals.events AS e ON e.id = w.id AND e.version = w.version
+        HAVING count(*) = cardinality($1::uuid[])
+            AND min(e.position - w.n) = max(e.position - w.n)
+    ),
+    NOT EXISTS (
+        SELECT FROM unnest($3::uuid[]) AS w (id)
+        WHERE NOT EXISTS (SELECT FROM annals.appends AS a WHERE a.id = w.id)
+    )

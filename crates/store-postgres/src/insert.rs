@@ -7,6 +7,7 @@ use annals_core::{
     StreamName, Tag, Version, admission::Placed,
 };
 use chrono::{DateTime, SubsecRound as _, Utc};
+use sqlx::{Postgres, Row as _, postgres::PgArguments, query::Query};
 use uuid::Uuid;
 
 use crate::{event_row::clamped, sql, transaction::Session};
@@ -62,6 +63,9 @@ impl<'a> From<&'a StoredEvent> for NewRow<'a> {
     }
 }
 
+/// A statement of this crate with some of its binds.
+type Statement<'a> = Query<'a, Postgres, PgArguments>;
+
 /// The columns of the statement's rows.
 #[derive(Default)]
 struct Columns<'a> {
@@ -82,6 +86,15 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
+    fn of(rows: impl IntoIterator<Item = NewRow<'a>>) -> Result<Self, sqlx::Error> {
+        let mut columns = Self::default();
+        for row in rows {
+            let pushed = columns.push(row);
+            pushed.map_err(|error| sqlx::Error::Encode(error.into()))?;
+        }
+        Ok(columns)
+    }
+
     fn push(&mut self, row: NewRow<'a>) -> Result<(), serde_json::Error> {
         let position = clamped(row.position.get());
         self.positions.push(position);
@@ -110,6 +123,38 @@ impl<'a> Columns<'a> {
         }
         Ok(())
     }
+
+    /// Binds all but the positions, then what is to be recorded of appends, and whether to notify.
+    fn bind(
+        self,
+        query: Statement<'a>,
+        appends: &'a [RecordedAppend],
+        notify: bool,
+    ) -> Statement<'a> {
+        let ids: Vec<Uuid> = appends.iter().map(|append| append.id.uuid()).collect();
+        let prints: Vec<&[u8]> = appends.iter().map(|a| a.fingerprint.as_slice()).collect();
+        let ends: Vec<i64> = appends.iter().map(|a| clamped(a.position.get())).collect();
+        let reached: Vec<String> = appends.iter().map(|a| array(&a.versions)).collect();
+        query
+            .bind(self.streams)
+            .bind(self.versions)
+            .bind(self.types)
+            .bind(self.schema_versions)
+            .bind(self.ids)
+            .bind(self.times)
+            .bind(self.correlations)
+            .bind(self.causations)
+            .bind(self.metadata)
+            .bind(self.tags)
+            .bind(self.payloads)
+            .bind(self.tag_names)
+            .bind(self.tag_positions)
+            .bind(ids)
+            .bind(prints)
+            .bind(ends)
+            .bind(reached)
+            .bind(notify)
+    }
 }
 
 /// Writes rows under the append lock; `notify` sends a notification with the commit.
@@ -122,40 +167,43 @@ pub(crate) async fn insert(
     appends: &[RecordedAppend],
     notify: bool,
 ) -> Result<(), sqlx::Error> {
-    let mut columns = Columns::default();
-    for row in rows {
-        let pushed = columns.push(row);
-        pushed.map_err(|error| sqlx::Error::Encode(error.into()))?;
-    }
-    let append_ids: Vec<Uuid> = appends.iter().map(|append| append.id.uuid()).collect();
-    let prints: Vec<&[u8]> = appends.iter().map(|a| a.fingerprint.as_slice()).collect();
-    let ends: Vec<i64> = appends.iter().map(|a| clamped(a.position.get())).collect();
-    let reached: Vec<String> = appends.iter().map(|a| array(&a.versions)).collect();
-    session
-        .sql
-        .query(sql::INSERT)
-        .bind(columns.positions)
-        .bind(columns.streams)
-        .bind(columns.versions)
-        .bind(columns.types)
-        .bind(columns.schema_versions)
-        .bind(columns.ids)
-        .bind(columns.times)
-        .bind(columns.correlations)
-        .bind(columns.causations)
-        .bind(columns.metadata)
-        .bind(columns.tags)
-        .bind(columns.payloads)
-        .bind(columns.tag_names)
-        .bind(columns.tag_positions)
-        .bind(append_ids)
-        .bind(prints)
-        .bind(ends)
-        .bind(reached)
-        .bind(notify)
-        .execute(&mut *session.conn)
-        .await
-        .map(drop)
+    let mut columns = Columns::of(rows)?;
+    let positions = std::mem::take(&mut columns.positions);
+    let query = session.sql.query(sql::INSERT).bind(positions);
+    let query = columns.bind(query, appends, notify);
+    query.execute(&mut *session.conn).await.map(drop)
+}
+
+/// Writes rows that are numbered from 1 after the end of the log, and commits them: one round
+/// trip, under the append lock. Answers the position before the first one.
+///
+/// None, with nothing written, when the rows have to be decided on under the lock: the log does
+/// not have the event that is `known`, for one.
+///
+/// # Errors
+/// As [`insert`].
+pub(crate) async fn insert_at_once(
+    session: &mut Session<'_>,
+    rows: impl IntoIterator<Item = NewRow<'_>>,
+    appends: &[RecordedAppend],
+    known: Known,
+    lock_timeout: &str,
+    notify: bool,
+) -> Result<Option<Position>, sqlx::Error> {
+    let query = session.sql.query(sql::APPEND_AT_ONCE);
+    let query = query.bind(clamped(known.position.get())).bind(known.id);
+    let query = query.bind(lock_timeout);
+    let query = Columns::of(rows)?.bind(query, appends, notify);
+    let row = query.fetch_one(&mut *session.conn).await?;
+    let before: Option<i64> = row.try_get(0)?;
+    Ok(before.map(|before| Position::new(u64::try_from(before).unwrap_or_default())))
+}
+
+/// The last event that somebody knew of a log; with neither, a log without any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub(crate) position: Position,
+    pub(crate) id: Option<Uuid>,
 }
 
 /// What to record about appends that were decided.

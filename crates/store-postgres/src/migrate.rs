@@ -28,6 +28,7 @@ macro_rules! migrations {
 const MIGRATIONS: &[Migration] = migrations! {
     1 "0001_log";
     2 "0002_projections";
+    3 "0003_append_at_once";
 };
 
 const DOING: &str = "bring the store's tables up to date";

@@ -25,6 +25,7 @@ macro_rules! statements {
 }
 
 statements! {
+    APPEND_AT_ONCE = "append_at_once";
     CREATE_MIGRATIONS = "create_migrations";
     CREATE_SCHEMA = "create_schema";
     FIND_APPENDS = "find_appends";

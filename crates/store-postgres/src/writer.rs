@@ -4,9 +4,11 @@
 //! with one flush, so that many callers share what a commit costs; each gets its own outcome. A
 //! caller that goes away can't leave anything half done, because it only waits for an answer.
 
+mod at_once;
 mod commit;
 mod connection;
 mod heads;
+mod proof;
 mod task;
 
 use annals_core::{Append, AppendError, Appended, StoreError, StoreErrorKind};

@@ -8,17 +8,20 @@ use annals_core::{
 };
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
-use uuid::Uuid;
 
-use super::{connection::silent, heads::Heads, task::Writer};
+use super::{
+    at_once,
+    connection::silent,
+    heads::Heads,
+    proof::{Found, Proof, look_for},
+    task::Writer,
+};
 use crate::{
     error::{failed, is_read_only, is_unique_violation},
-    event_row::clamped,
     facts,
     insert::{NewRow, insert, recorded},
     projections::inline::{Installed, fold_inline},
     retry::Attempts,
-    sql,
     transaction::Session,
 };
 
@@ -28,7 +31,7 @@ pub(crate) const DOING: &str = "append events";
 pub(super) type Outcomes = Vec<Result<Appended, AppendError>>;
 
 /// How long a batch may take besides waiting for the append lock, and how long its commit.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why a batch came to nothing.
 #[derive(Debug)]
@@ -89,7 +92,7 @@ enum Care {
 }
 
 /// Why an attempt at a batch came to nothing.
-enum Undone {
+pub(super) enum Undone {
     /// What was trusted was wrong: decide again, and look at everything first.
     Mistrust,
     /// An inline projection was installed meanwhile: begin again.
@@ -109,34 +112,44 @@ impl From<StoreError> for Undone {
 }
 
 /// A batch that is written, and committed or about to be.
-struct Ready {
+pub(super) struct Ready {
     outcomes: Outcomes,
+    /// The position before its first event; none while it stands as for an empty log.
+    before: Option<Position>,
     head: Position,
     /// By which a commit is found whose answer was lost.
     proof: Proof,
     wrote: bool,
 }
 
-/// All that a batch has written. A part of it proves nothing: whoever got no answer may have
-/// repeated an append on another node, which committed it alone.
-struct Proof {
-    positions: Vec<i64>,
-    events: Vec<Uuid>,
-    appends: Vec<Uuid>,
-}
-
-impl Proof {
-    fn of(decided: &Decided<'_>) -> Self {
-        let placed = &decided.placed;
-        let appends = decided.recorded.iter();
+impl Ready {
+    /// What was decided for a log that ends at `before`, or for an empty one if that is to be seen.
+    pub(super) fn of(decided: Decided<'_>, before: Option<Position>) -> Self {
+        let last = decided.placed.last().map(|row| row.position);
         Self {
-            positions: placed
-                .iter()
-                .map(|row| clamped(row.position.get()))
-                .collect(),
-            events: placed.iter().map(|row| row.event.id.uuid()).collect(),
-            appends: appends.map(|(id, ..)| id.uuid()).collect(),
+            before,
+            head: last.or(before).unwrap_or(Position::START),
+            proof: Proof::of(&decided),
+            wrote: decided.writes(),
+            outcomes: decided.outcomes,
         }
+    }
+
+    /// The batch where it came to stand; none if it was decided for another place.
+    pub(super) fn found(mut self, before: Option<Position>) -> Option<Self> {
+        let Some(found) = before else {
+            return self.before.is_some().then_some(self);
+        };
+        if let Some(decided) = self.before {
+            return (decided == found).then_some(self);
+        }
+        let moved = |position: Position| Position::new(found.get().saturating_add(position.get()));
+        for appended in self.outcomes.iter_mut().flatten() {
+            appended.position = moved(appended.position);
+        }
+        self.head = moved(self.head);
+        self.before = before;
+        Some(self)
     }
 }
 
@@ -144,6 +157,9 @@ impl Proof {
 pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Outcomes, Failed> {
     let mut attempts = Attempts::default();
     let mut care = Care::Trusting;
+    // Whether a statement may still arrive that this process has given up. What was tried again
+    // since keeps it out, but if that fails, nobody knows.
+    let mut on_its_way = false;
     loop {
         let error = match attempt(writer, appends, care).await {
             Ok(ready) => return Ok(done(writer, ready)),
@@ -163,20 +179,25 @@ pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Ou
             Err(Undone::Store(error)) => error,
             Err(Undone::AtCommit(ready, error)) => {
                 tracing::warn!(?error, "a commit failed; looking whether it came through");
-                let committed = is_committed(writer, &ready.proof).await;
-                if !matches!(committed, Ok(true)) {
-                    // They include the batch.
-                    writer.heads = Heads::default();
-                }
-                match committed {
-                    Ok(true) => return Ok(done(writer, *ready)),
-                    Ok(false) => error,
+                on_its_way |= ready.before.is_none();
+                let found = look_for(writer, &ready.proof).await;
+                // They may include the batch, and the log may be another one by now.
+                writer.heads = Heads::default();
+                match found {
+                    Ok(Found::Whole(before)) => match ready.found(before) {
+                        Some(ready) => return Ok(done(writer, ready)),
+                        None => error,
+                    },
+                    Ok(Found::Nothing) => error,
                     Err(_) => return Err(Failed::Unknown(error)),
                 }
             }
         };
         if !attempts.go_on_after(&error).await {
-            return Err(Failed::Store(error));
+            return Err(match on_its_way {
+                true => Failed::Unknown(error),
+                false => Failed::Store(error),
+            });
         }
     }
 }
@@ -189,6 +210,11 @@ fn done(writer: &Writer, ready: Ready) -> Outcomes {
 /// Decides, writes and commits a batch in a new transaction. The connection is given up, and with
 /// it whatever was not committed, unless all ends cleanly.
 async fn attempt(writer: &mut Writer, appends: &[&Append], care: Care) -> Result<Ready, Undone> {
+    if care == Care::Trusting
+        && let Some(ready) = at_once::attempt(writer, appends).await?
+    {
+        return Ok(ready);
+    }
     let mut conn = writer.link.take().await?;
     let patience = writer.lock_timeout.saturating_add(PATIENCE);
     let installed = !writer.installed().is_empty();
@@ -248,15 +274,9 @@ async fn write(
             }
         })?;
         fold(&mut session, &installed, head, &decided).await?;
-        writer.learn(&decided);
+        writer.learn(&decided, head);
     }
-    let last = decided.placed.last();
-    Ok(Ready {
-        head: last.map_or(head, |row| row.position),
-        proof: Proof::of(&decided),
-        wrote: decided.writes(),
-        outcomes: decided.outcomes,
-    })
+    Ok(Ready::of(decided, Some(head)))
 }
 
 /// Folds the batch's events into the inline projections.
@@ -311,94 +331,4 @@ async fn decided<'a>(
     }
     let facts = facts::all(session, appends, head).await?;
     Ok(decide(&facts, appends))
-}
-
-/// Whether a commit came through whose answer was lost.
-///
-/// Looks under the append lock, as the lost transaction may not have ended yet.
-async fn is_committed(writer: &mut Writer, proof: &Proof) -> Result<bool, StoreError> {
-    let patience = writer.lock_timeout.saturating_add(PATIENCE);
-    let mut attempts = Attempts::default();
-    loop {
-        let looked = async {
-            let mut conn = writer.link.take().await?;
-            let sql = writer.link.sql.clone();
-            let opened = writer.link.open(&mut conn, false, Position::START).await;
-            let (mut open, _) = opened.map_err(failed(DOING))?;
-            let found = sql
-                .query_scalar(sql::IS_COMMITTED)
-                .bind(proof.positions.clone())
-                .bind(proof.events.clone())
-                .bind(proof.appends.clone());
-            let found: bool = found.fetch_one(open.conn()).await.map_err(failed(DOING))?;
-            open.roll_back().await.map_err(failed(DOING))?;
-            writer.link.put(conn);
-            Ok::<_, StoreError>(found)
-        };
-        let looked = timeout(patience, looked).await;
-        match looked.unwrap_or_else(|_| Err(silent(DOING))) {
-            Err(error) if attempts.go_on_after(&error).await => {}
-            looked => return looked,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use annals_core::{
-        CausationId, CorrelationId, EventId, EventStore as _, EventType, Expected, Metadata,
-        NewEvent, StreamName,
-    };
-    use annals_testing::postgres::TestSchema;
-
-    use super::*;
-    use crate::{PostgresOptions, PostgresStore, open, tail::Tail, writer::Link};
-
-    fn append(id: Uuid) -> Append {
-        let event = NewEvent {
-            id: EventId::new(id),
-            event_type: EventType::new("account.opened").unwrap(),
-            schema_version: 1,
-            payload: Vec::new(),
-            tags: Vec::new(),
-            metadata: Metadata::caused_by(CausationId::new(id), CorrelationId::new(id)),
-        };
-        let stream = StreamName::parse("account-1").unwrap();
-        let now = chrono::DateTime::UNIX_EPOCH;
-        Append::to(stream, Expected::Any, vec![event], now)
-    }
-
-    #[tokio::test]
-    async fn a_batch_of_which_another_node_repeated_a_part_is_not_committed() {
-        let schema = TestSchema::create().await;
-        let options = PostgresOptions::default;
-        let other = PostgresStore::open(&schema.url(), options()).await.unwrap();
-        let ids = [1, 2, 3].map(Uuid::from_u128);
-        for id in &ids[1..] {
-            other.append(append(*id)).await.unwrap();
-        }
-        let opened = open::open(&schema.url(), options()).await.unwrap();
-        let sql = opened.connections.sql.clone();
-        let link = Link::new(opened.connect, sql, &opened.begin);
-        let tail = Arc::new(Tail::new(opened.options.poll_interval));
-        let mut writer = Writer::new(link, Arc::default(), tail, &opened.options);
-        let mut is_there = async |events: &[Uuid], appends: &[Uuid]| {
-            let proof = Proof {
-                positions: (1..).take(events.len()).collect(),
-                events: events.to_vec(),
-                appends: appends.to_vec(),
-            };
-            is_committed(&mut writer, &proof).await.unwrap()
-        };
-        assert!(is_there(&ids[1..], &[]).await);
-        assert!(!is_there(&ids, &[]).await, "the first one is nowhere");
-        assert!(!is_there(&ids[2..], &[]).await, "it stands elsewhere");
-        assert!(
-            !is_there(&ids[1..], &ids).await,
-            "the append is not recorded"
-        );
-        other.close().await;
-    }
 }

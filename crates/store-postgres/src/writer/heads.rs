@@ -28,9 +28,14 @@ impl Heads {
         self.last.map_or(Position::START, |(position, _)| position)
     }
 
+    /// The event at the known position.
+    pub(crate) fn known_id(&self) -> Option<Uuid> {
+        self.last.map(|(_, id)| id)
+    }
+
     /// Forgets everything unless the log has the event at the known position still.
     pub(crate) fn recognise(&mut self, found: Option<Uuid>) {
-        if self.last.map(|(_, id)| id) != found {
+        if self.known_id() != found {
             *self = Self::default();
         }
     }

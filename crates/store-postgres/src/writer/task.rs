@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use annals_core::{Append, AppendError, Appended, StoreError, StoreErrorKind, admission::Decided};
+use annals_core::{
+    Append, AppendError, Appended, Position, StoreError, StoreErrorKind, admission::Decided,
+};
 use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 
@@ -32,6 +34,9 @@ pub(crate) struct Writer {
     pub(super) tail: Arc<Tail>,
     pub(super) notify: bool,
     pub(super) lock_timeout: Duration,
+    /// Whether a batch may be one statement. It is prepared, and a pooler that gives out
+    /// connections by transaction has it prepared anywhere.
+    pub(super) at_once: bool,
     installed: Arc<RwLock<Vec<Installed>>>,
 }
 
@@ -48,6 +53,7 @@ impl Writer {
             tail,
             notify: options.notifications,
             lock_timeout: options.lock_timeout,
+            at_once: !options.transaction_pooling,
             installed,
         }
     }
@@ -91,12 +97,16 @@ impl Writer {
 
     /// Remembers where the batch's streams will be once it has committed. If it does not, its
     /// last event is missed, and everything is forgotten.
-    pub(super) fn learn(&mut self, decided: &Decided<'_>) {
+    ///
+    /// The first event comes after position `before`.
+    pub(super) fn learn(&mut self, decided: &Decided<'_>, before: Position) {
         for row in &decided.placed {
             self.heads.learn(row.stream, row.version);
         }
         if let Some(last) = decided.placed.last() {
-            self.heads.ends_with(last.position, last.event.id.uuid());
+            let count = decided.placed.len() as u64;
+            let head = Position::new(before.get().saturating_add(count));
+            self.heads.ends_with(head, last.event.id.uuid());
         }
     }
 

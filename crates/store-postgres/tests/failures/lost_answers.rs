@@ -14,8 +14,9 @@ use crate::{
     ledger::{Load, complaint, doubled},
 };
 
-/// The message that ends each transaction; what begins them goes on after the word.
-const COMMIT: &[u8] = b"COMMIT\0";
+/// What commits: the message that ends a transaction (what begins one goes on after the word), and
+/// the statement that appends at once, told by the time-out of its lock, which no other one binds.
+const COMMITS: &[&[u8]] = &[b"COMMIT\0", b"\0\0\0\x0530000"];
 /// Nobody listens there.
 const NOBODY: u16 = 1;
 const BOTH: [Lost; 2] = [Lost::Message, Lost::Answer];
@@ -27,7 +28,7 @@ async fn the_store_settles_a_lost_commit_by_itself_when_it_reaches_the_server() 
     let store = open(&cluster.url_at(proxy.port())).await;
     for number in 1..=20 {
         let lost = BOTH[usize::try_from(number).unwrap() % 2];
-        let happens = proxy.lose(lost, COMMIT);
+        let happens = proxy.lose(lost, COMMITS);
         let appended = timeout(SOON, store.append(deposit(1, 1, number))).await;
         let appended = appended.expect("an append does not hang");
         assert_eq!(appended.expect("it is settled").position.get(), number);
@@ -45,7 +46,7 @@ async fn unknown(
     lost: Lost,
     append: Append,
 ) {
-    let happens = proxy.lose(lost, COMMIT);
+    let happens = proxy.lose(lost, COMMITS);
     proxy.lead_new_to(NOBODY);
     let appended = timeout(SOON, store.append(append)).await;
     let error = appended.expect("an append does not hang");
@@ -99,7 +100,7 @@ async fn commits_lost_under_load_lose_and_double_nothing() {
     let load = Load::begin(&store, 1, 8);
     // Commits of appends, of the read model and of leases, as they come.
     for lost in [BOTH; 20].concat() {
-        let happens = timeout(SOON, proxy.lose(lost, COMMIT)).await;
+        let happens = timeout(SOON, proxy.lose(lost, COMMITS)).await;
         happens.expect("there are commits all the time");
     }
     let (acked, repeated) = load.end().await;
@@ -119,7 +120,7 @@ async fn commits_lost_under_load_lose_and_double_nothing() {
     let last = settle(&store, deposit(1, 9, number.unsigned_abs())).await;
     caught_up(&app, last.position).await;
     cluster.sql("UPDATE annals.balance SET deposits = 0, sum = 0 WHERE account = '9'");
-    let happens = proxy.lose(Lost::Answer, UPDATE.as_bytes());
+    let happens = proxy.lose(Lost::Answer, UPDATES);
     while add(&cluster.url_at(proxy.port()), number).await.is_err() {}
     happens.await;
     let log = check::read_log(&store).await;
@@ -127,6 +128,7 @@ async fn commits_lost_under_load_lose_and_double_nothing() {
     app.shutdown().await;
 }
 
+const UPDATES: &[&[u8]] = &[UPDATE.as_bytes()];
 const UPDATE: &str = "UPDATE annals.balance SET deposits = deposits + 1";
 
 async fn add(url: &str, number: i64) -> Result<(), sqlx::Error> {

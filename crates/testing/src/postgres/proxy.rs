@@ -39,15 +39,15 @@ type Ambush = Arc<Mutex<Option<Trap>>>;
 
 #[derive(Debug)]
 struct Trap {
-    marker: &'static [u8],
+    markers: &'static [&'static [u8]],
     lost: Lost,
     sprung: oneshot::Sender<()>,
 }
 
 impl Trap {
     fn awaits(&self, message: &[u8]) -> bool {
-        let mut parts = message.windows(self.marker.len());
-        parts.any(|part| part == self.marker)
+        let mut markers = self.markers.iter();
+        markers.any(|marker| message.windows(marker.len()).any(|part| part == *marker))
     }
 }
 
@@ -114,18 +114,22 @@ impl Proxy {
         self.network.send_modify(|network| network.target = target);
     }
 
-    /// Breaks the connection on which a client next sends `marker`, and loses either that or what
+    /// Breaks the connection on which a client next sends one of `markers`, and loses either that or what
     /// the server answers to it. The returned future ends when that has happened; dropping it
     /// changes nothing.
     ///
-    /// The marker is looked for in what arrives in one piece, as a short message does.
+    /// A marker is looked for in what arrives in one piece, as a short message does.
     ///
     /// # Panics
     /// The future panics when it is replaced by another call, or its proxy is dropped.
-    pub fn lose(&self, lost: Lost, marker: &'static [u8]) -> impl Future<Output = ()> + use<> {
+    pub fn lose(
+        &self,
+        lost: Lost,
+        markers: &'static [&'static [u8]],
+    ) -> impl Future<Output = ()> + use<> {
         let (sprung, happens) = oneshot::channel();
         let trap = Trap {
-            marker,
+            markers,
             lost,
             sprung,
         };
@@ -301,7 +305,7 @@ mod tests {
             let mut client = TcpStream::connect(("127.0.0.1", proxy.port()))
                 .await
                 .unwrap();
-            let happens = proxy.lose(lost, &[7]);
+            let happens = proxy.lose(lost, &[&[7]]);
             assert_eq!(ask(&mut client, 1).await.unwrap(), 1);
             assert!(ask(&mut client, 7).await.is_err());
             happens.await;

@@ -1,0 +1,6 @@
+-- Appends a batch that was decided on trust; see migrations/0003_append_at_once.sql.
+-- Binds: 1 a known position and 2 the id of its event, 3 lock_timeout, 4-14 the events' columns,
+-- 15 tags and 16 their events' numbers, 17-20 the appends' columns with versions as text, 21
+-- whether to notify. Locks: the append lock, until the statement's own transaction has committed.
+SELECT annals.append_at_once($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+    $17, $18, $19, $20, $21)

@@ -1,0 +1,115 @@
+//! A batch that is decided on trust, then written and committed with one statement.
+//!
+//! Nothing waits for this process while the append lock is held: neither another process when
+//! this one is slow, nor the next batch for two more round trips.
+
+use annals_core::{
+    Append, Position, StoreError,
+    admission::{Decided, Facts, decide, streams},
+};
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
+use tokio::time::timeout;
+
+use super::{
+    commit::{DOING, PATIENCE, Ready, Undone},
+    connection::silent,
+    task::Writer,
+};
+use crate::{
+    error::{failed, is_read_only, is_unique_violation},
+    insert::{Known, NewRow, insert_at_once, recorded},
+    transaction::Session,
+};
+
+/// Tries to append a batch with one statement; none, with nothing written, when it has to be
+/// decided under the lock.
+pub(super) async fn attempt(
+    writer: &mut Writer,
+    appends: &[&Append],
+) -> Result<Option<Ready>, Undone> {
+    let Some(decided) = decided_on_trust(writer, appends) else {
+        return Ok(None);
+    };
+    let known = Known {
+        position: writer.heads.known(),
+        id: writer.heads.known_id(),
+    };
+    let mut conn = writer.link.take().await?;
+    let sql = writer.link.sql.clone();
+    let mut session = Session {
+        conn: &mut conn,
+        sql: &sql,
+    };
+    let rows = decided.placed.iter().map(NewRow::from);
+    let recorded = recorded(&decided.recorded);
+    let lock_timeout = writer.lock_timeout.as_millis().clamp(1, i32::MAX as u128);
+    let lock_timeout = lock_timeout.to_string();
+    let written = insert_at_once(
+        &mut session,
+        rows,
+        &recorded,
+        known,
+        &lock_timeout,
+        writer.notify,
+    );
+    let patience = writer.lock_timeout.saturating_add(PATIENCE);
+    let written = timeout(patience, written).await;
+    match written {
+        Ok(Ok(Some(before))) => {
+            writer.link.put(conn);
+            writer.learn(&decided, before);
+            Ok(Ready::of(decided, None).found(Some(before)))
+        }
+        Ok(Ok(None)) => {
+            writer.link.put(conn);
+            Ok(None)
+        }
+        Ok(Err(error)) if is_unique_violation(&error) => {
+            writer.link.put(conn);
+            Err(Undone::Mistrust)
+        }
+        Ok(Err(error)) if is_refused(&error) => {
+            let error = failed(DOING)(error);
+            if !is_read_only(&error) {
+                writer.link.put(conn);
+            }
+            Err(Undone::Store(error))
+        }
+        Ok(Err(error)) => Err(lost(decided, failed(DOING)(error))),
+        Err(_) => Err(lost(decided, silent(DOING))),
+    }
+}
+
+/// What becomes of the batch in an empty log, with the streams where they are remembered; none when
+/// its decisions rest on more, or it is not wholly let in.
+fn decided_on_trust<'a>(writer: &Writer, appends: &[&'a Append]) -> Option<Decided<'a>> {
+    let has_conditions = appends.iter().any(|append| append.condition.is_some());
+    if !writer.at_once
+        || has_conditions
+        || !writer.installed().is_empty()
+        || !writer.heads.unknown(appends).is_empty()
+    {
+        return None;
+    }
+    let remembered = |stream| Some((Clone::clone(stream), writer.heads.get(stream)?));
+    let versions = streams(appends).into_iter().filter_map(remembered);
+    let facts = Facts {
+        head: Position::START,
+        versions: versions.collect(),
+        ..Facts::default()
+    };
+    let decided = decide(&facts, appends);
+    (decided.is_all_new() && !decided.placed.is_empty()).then_some(decided)
+}
+
+fn lost(decided: Decided<'_>, error: StoreError) -> Undone {
+    Undone::AtCommit(Box::new(Ready::of(decided, None)), error)
+}
+
+/// Whether the server rolled the statement's transaction back: whatever comes after the commit is
+/// no error of this severity any more.
+fn is_refused(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    let error = error.and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+    error.is_some_and(|error| error.severity() == PgSeverity::Error)
+}
