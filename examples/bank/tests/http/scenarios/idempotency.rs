@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::{client::Request, server::Bank};
+use super::server::Bank;
+use crate::client::Request;
 
 fn keyed(path: &str, body: &str, key: &str) -> Request {
     Request::new("POST", path)

@@ -6,10 +6,8 @@ use annals::ProjectionState;
 use bank::http::{Kind, Limits, endpoints};
 use serde_json::{Value, json};
 
-use crate::{
-    client::{Connection, Request},
-    server::Bank,
-};
+use super::server::Bank;
+use crate::client::{Connection, Request};
 
 #[tokio::test]
 async fn a_running_server_is_alive_and_ready() {

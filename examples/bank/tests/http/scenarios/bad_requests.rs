@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{client::Request, server::Bank};
+use super::server::Bank;
+use crate::client::Request;
 
 /// A body, the status and kind of the problem with it, and the field that it names.
 type Case = (&'static str, u16, &'static str, Option<&'static str>);
@@ -190,6 +191,7 @@ async fn the_place_of_a_bad_field_stands_apart_from_what_is_wrong() {
         answer.problem(422, "invalid-field")["detail"],
         "`currency`: a currency is three capital letters, such as EUR (line 1, column 34)"
     );
+    bank.close().await;
 }
 
 #[tokio::test]

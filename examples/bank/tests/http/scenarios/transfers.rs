@@ -9,7 +9,8 @@ use bank::{
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::{client::Request, server::Bank};
+use super::server::Bank;
+use crate::client::Request;
 
 /// Longer than anything takes, on a machine that does much else.
 const SOON: Duration = Duration::from_secs(30);

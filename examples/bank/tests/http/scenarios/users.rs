@@ -6,7 +6,7 @@ use annals::ProjectionState;
 use bank::http::Limits;
 use serde_json::json;
 
-use crate::server::Bank;
+use super::server::Bank;
 
 #[tokio::test]
 async fn a_balance_is_the_sum_over_all_open_accounts() {

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::{client::Request, server::Bank};
+use super::server::Bank;
+use crate::client::Request;
 
 #[tokio::test]
 async fn a_frozen_account_neither_gives_nor_takes() {

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::{client::Request, server::Bank};
+use super::server::Bank;
+use crate::client::Request;
 
 #[tokio::test]
 async fn an_opened_account_is_where_its_location_says() {

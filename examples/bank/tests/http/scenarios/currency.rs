@@ -3,7 +3,7 @@
 use annals::ProjectionState;
 use serde_json::json;
 
-use crate::server::Bank;
+use super::server::Bank;
 
 #[tokio::test]
 async fn another_currency_is_refused() {

@@ -11,7 +11,8 @@ use bank::{
     http::Limits,
 };
 
-use crate::server::Bank;
+use super::{super::STORE, server::Bank};
+use crate::store::Place;
 
 /// Whoever holds it keeps the projection from folding.
 static IN_THE_WAY: Mutex<()> = Mutex::new(());
@@ -60,12 +61,11 @@ fn get_in_the_way() -> mpsc::Sender<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_running_projection_without_progress_makes_the_server_unready() {
-    let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", directory.path().join("bank.db").display());
-    let builder = Annals::open(&url).await.unwrap();
+    let place = Place::of(STORE).await;
+    let builder = Annals::open(place.url()).await.unwrap();
     let builder = builder.projection::<UserBalance>().projection::<Stalled>();
     let app = builder.start().await.unwrap();
-    let bank = Bank::serve(directory, app, Limits::default()).await;
+    let bank = Bank::serve(place, app, Limits::default()).await;
     bank.get("/readyz").await.ok(200);
 
     let release = get_in_the_way();

@@ -8,10 +8,13 @@ use bank::{
     http::{Limits, serve_within},
 };
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
-use crate::client::{Answer, Connection, Request};
+use super::super::STORE;
+use crate::{
+    client::{Answer, Connection, Request},
+    store::Place,
+};
 
 /// The bank, served.
 #[derive(Debug)]
@@ -20,7 +23,7 @@ pub(crate) struct Bank {
     pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     server: JoinHandle<io::Result<()>>,
-    directory: TempDir,
+    place: Place,
 }
 
 /// The bank, on its way out.
@@ -28,7 +31,7 @@ pub(crate) struct Bank {
 pub(crate) struct Stopping {
     app: App,
     server: JoinHandle<io::Result<()>>,
-    _directory: TempDir,
+    _place: Place,
 }
 
 impl Stopping {
@@ -45,16 +48,15 @@ impl Bank {
     }
 
     pub(crate) async fn open_with(limits: Limits) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", directory.path().join("bank.db").display());
-        let builder = Annals::open(&url).await.unwrap();
+        let place = Place::of(STORE).await;
+        let builder = Annals::open(place.url()).await.unwrap();
         let builder = builder.projection::<UserBalance>().saga::<Transfer>();
         let app = builder.start().await.unwrap();
-        Self::serve(directory, app, limits).await
+        Self::serve(place, app, limits).await
     }
 
-    /// Serves an application whose store is in the directory.
-    pub(crate) async fn serve(directory: TempDir, app: App, limits: Limits) -> Self {
+    /// Serves an application whose store is at this place.
+    pub(crate) async fn serve(place: Place, app: App, limits: Limits) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -65,7 +67,7 @@ impl Bank {
             address,
             stop,
             server,
-            directory,
+            place,
         }
     }
 
@@ -75,7 +77,7 @@ impl Bank {
         Stopping {
             app: self.app,
             server: self.server,
-            _directory: self.directory,
+            _place: self.place,
         }
     }
 
