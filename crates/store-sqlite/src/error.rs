@@ -8,12 +8,13 @@ pub(crate) fn failed(doing: impl Into<String>) -> impl FnOnce(sqlx::Error) -> St
 }
 
 /// As [`failed`], for statements on the store's own tables: tests prove that these can be prepared,
-/// so when SQLite can't (ERROR), its list of tables is not what was written.
+/// so when SQLite can't (ERROR), its list of tables is not what was written; and what was written
+/// can be read, so that a length beyond all limits (TOOBIG) was not.
 pub(crate) fn failed_on_own(doing: impl Into<String>) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |error| {
-        let kind = match kind_of(&error) {
-            StoreErrorKind::Other if result_code(&error) == Some(1) => StoreErrorKind::Corrupt,
-            kind => kind,
+        let kind = match result_code(&error) {
+            Some(1 | 18) => StoreErrorKind::Corrupt,
+            _ => kind_of(&error),
         };
         StoreError::new(kind, doing).caused_by(error)
     }
