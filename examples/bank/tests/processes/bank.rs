@@ -1,4 +1,4 @@
-//! A bank's file, and the processes that work on it.
+//! A bank's store, and the processes that work on it.
 //!
 //! Whatever becomes of a test, no process outlives it: each is killed when it is dropped.
 
@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use annals_testing::postgres::TestSchema;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -24,23 +25,71 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 const SIGKILL: i32 = 9;
 
-/// A bank, with a directory of its own.
+/// Runs each of these scenarios on each kind of store.
+macro_rules! on_each_store {
+    (@ $module:ident, $store:ident, $($scenario:ident),+) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $scenario() {
+                    super::$scenario($crate::bank::Store::$store).await;
+                }
+            )+
+        }
+    };
+    ($($scenario:ident),+ $(,)?) => {
+        $crate::bank::on_each_store!(@ sqlite, Sqlite, $($scenario),+);
+        $crate::bank::on_each_store!(@ postgres, Postgres, $($scenario),+);
+    };
+}
+pub(crate) use on_each_store;
+
+/// What kind of store a bank has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Store {
+    Sqlite,
+    Postgres,
+}
+
+/// Where a bank's store is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    File(PathBuf),
+    Schema(TestSchema),
+}
+
+/// A bank, with a store and a directory of its own.
 #[derive(Debug)]
 pub(crate) struct Bank {
     directory: TempDir,
+    place: Place,
     url: String,
 }
 
 impl Bank {
-    /// A bank in a file of its own.
-    pub(crate) fn new() -> Self {
+    pub(crate) async fn on(store: Store) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", directory.path().join("bank.db").display());
-        Self { directory, url }
+        let (place, url) = match store {
+            Store::Sqlite => {
+                let path = directory.path().join("bank.db");
+                let url = format!("sqlite://{}", path.display());
+                (Place::File(path), url)
+            }
+            Store::Postgres => {
+                let schema = TestSchema::create().await;
+                let url = schema.url();
+                (Place::Schema(schema), url)
+            }
+        };
+        Self {
+            directory,
+            place,
+            url,
+        }
     }
 
-    pub(crate) fn file(&self) -> PathBuf {
-        self.directory.path().join("bank.db")
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     pub(crate) fn url(&self) -> &str {

@@ -1,4 +1,4 @@
-//! The file as it is: the log, and whether the table is a fold of it.
+//! The store as it is: the log, and whether the table is a fold of it.
 //!
 //! Nothing of the framework is used here, and the fold is written out once more, so that a
 //! mistake in either does not hide itself.
@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sqlx::{Connection as _, SqliteConnection, SqliteTransaction, sqlite::SqliteConnectOptions};
 
-use crate::bank::{Bank, SOON};
+use crate::{bank::Bank, database::Database};
 
 /// An event, as far as it matters to the bank.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,10 +60,10 @@ pub(crate) struct Standing {
     pub(crate) rebuilder: Option<String>,
 }
 
-/// Reads a bank's file beside everybody else who does.
+/// Reads a bank's store beside everybody else who does.
 #[derive(Debug)]
-pub(crate) struct File {
-    pub(crate) connection: SqliteConnection,
+pub(crate) struct Storage {
+    pub(crate) database: Database,
     folded: Fold,
 }
 
@@ -75,47 +74,52 @@ pub(crate) struct Fold {
     to: i64,
 }
 
-impl File {
+impl Storage {
     pub(crate) async fn open(bank: &Bank) -> Self {
-        let options = SqliteConnectOptions::new()
-            .filename(bank.file())
-            .busy_timeout(SOON);
         Self {
-            connection: SqliteConnection::connect_with(&options).await.unwrap(),
+            database: Database::connect(bank).await,
             folded: Fold::default(),
         }
     }
 
     /// The events after a position.
     pub(crate) async fn entries(&mut self, after: i64) -> Vec<Entry> {
-        let mut transaction = self.connection.begin().await.unwrap();
-        let entries = entries(&mut transaction, after, i64::MAX).await;
-        transaction.rollback().await.unwrap();
-        entries
+        entries(&mut self.database, after, i64::MAX).await
     }
 
     pub(crate) async fn head(&mut self) -> i64 {
-        sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
-            .fetch_one(&mut self.connection)
-            .await
-            .unwrap()
+        let head = "SELECT coalesce(max(position), 0) FROM events";
+        self.database.row::<(i64,)>(head).await.0
     }
 
     pub(crate) async fn standing(&mut self) -> Standing {
-        let mut transaction = self.connection.begin().await.unwrap();
-        let standing = standing(&mut transaction).await;
-        transaction.rollback().await.unwrap();
-        standing
+        standing(&mut self.database).await
     }
 
     /// The tables that a rebuild fills.
     pub(crate) async fn half_built_tables(&mut self) -> i64 {
-        sqlx::query_scalar(
-            "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%\\_\\_rebuild%' ESCAPE '\\'",
-        )
-        .fetch_one(&mut self.connection)
-        .await
-        .unwrap()
+        let count = match self.database {
+            Database::Sqlite(_) => {
+                "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%\\_\\_rebuild%' ESCAPE '\\'"
+            }
+            Database::Postgres(_) => {
+                "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() \
+                 AND tablename LIKE '%\\_\\_rebuild%'"
+            }
+        };
+        self.database.row::<(i64,)>(count).await.0
+    }
+
+    /// Appends the last event of a type once more, past everybody's back.
+    pub(crate) async fn double_last_event(&mut self, types: &str) {
+        let id = self.database.new_id();
+        let double = format!(
+            "INSERT INTO events SELECT (SELECT max(position) + 1 FROM events), stream, \
+             version + 1, type, schema_version, {id}, recorded_at, correlation_id, causation_id, \
+             metadata, tags, payload FROM events WHERE type LIKE '{types}' \
+             ORDER BY position DESC LIMIT 1"
+        );
+        self.run(double).await;
     }
 
     pub(crate) async fn forget_last_event(&mut self) {
@@ -123,64 +127,56 @@ impl File {
             .await;
     }
 
-    /// Runs a statement.
-    pub(crate) async fn run(&mut self, sql: &'static str) {
-        sqlx::query(sql)
-            .execute(&mut self.connection)
-            .await
-            .unwrap();
+    /// Runs statements.
+    pub(crate) async fn run(&mut self, sql: impl Into<String>) {
+        self.database.run(sql).await;
     }
 
     /// Whether positions, and the versions of each stream, are 1, 2, 3 and so on.
     pub(crate) async fn assert_dense(&mut self) {
-        let mut transaction = self.connection.begin().await.unwrap();
-        let (events, head): (i64, i64) = sqlx::query_as(
-            "SELECT count(*), coalesce(max(position), 0) FROM events WHERE position > 0",
-        )
-        .fetch_one(&mut *transaction)
-        .await
-        .unwrap();
+        let database = &mut self.database;
+        database.begin().await;
+        let (events, head): (i64, i64) = database
+            .row("SELECT count(*), coalesce(max(position), 0) FROM events WHERE position > 0")
+            .await;
         assert_eq!(events, head, "positions have holes");
-        let holes: Vec<(String,)> = sqlx::query_as(
-            "SELECT stream FROM events GROUP BY stream \
-             HAVING count(*) <> max(version) OR min(version) <> 1",
-        )
-        .fetch_all(&mut *transaction)
-        .await
-        .unwrap();
-        transaction.rollback().await.unwrap();
+        let holes: Vec<(String,)> = database
+            .rows(
+                "SELECT stream FROM events GROUP BY stream \
+                 HAVING count(*) <> max(version) OR min(version) <> 1",
+                &[],
+            )
+            .await
+            .unwrap();
+        database.end().await;
         assert!(holes.is_empty(), "versions have holes: {holes:?}");
     }
 
     /// Checks, as of one moment, that the table is a fold of the log up to its checkpoint.
     pub(crate) async fn check_table(&mut self) -> Result<Standing, String> {
-        let mut transaction = self.connection.begin().await.unwrap();
-        let standing = standing(&mut transaction).await;
-        let checked = self.folded.check(&mut transaction, standing.checkpoint);
-        let checked = checked.await;
-        transaction.rollback().await.unwrap();
+        let database = &mut self.database;
+        database.begin().await;
+        let standing = standing(database).await;
+        let checked = self.folded.check(database, standing.checkpoint).await;
+        database.end().await;
         checked.map(|()| standing)
     }
 }
 
 impl Fold {
-    async fn check(
-        &mut self,
-        transaction: &mut SqliteTransaction<'_>,
-        to: i64,
-    ) -> Result<(), String> {
+    async fn check(&mut self, database: &mut Database, to: i64) -> Result<(), String> {
         let from = self.to;
         if to < from {
             return Err(format!("the checkpoint fell from {from} to {to}"));
         }
-        let entries = entries(transaction, from, to).await;
+        let entries = entries(database, from, to).await;
         if i64::try_from(entries.len()) != Ok(to - from) {
             return Err(format!("the log lacks events between {from} and {to}"));
         }
         for entry in &entries {
             self.fold(entry);
         }
-        self.compare(&rows(transaction).await?)
+        self.compare(&rows(database).await?)
     }
 
     /// Whether these rows are what the fold comes to.
@@ -215,15 +211,14 @@ impl Fold {
     }
 }
 
-async fn standing(transaction: &mut SqliteTransaction<'_>) -> Standing {
-    let (checkpoint, epoch, rebuild, rebuilder) = sqlx::query_as(
-        "SELECT p.position, p.epoch, r.position, r.owner \
-         FROM annals_projections p LEFT JOIN annals_rebuilds r ON r.projection = p.name \
-         WHERE p.name = 'user_balance'",
-    )
-    .fetch_one(&mut **transaction)
-    .await
-    .unwrap();
+async fn standing(database: &mut Database) -> Standing {
+    let (checkpoint, epoch, rebuild, rebuilder) = database
+        .row(
+            "SELECT p.position, p.epoch, r.position, r.owner \
+             FROM annals_projections p LEFT JOIN annals_rebuilds r ON r.projection = p.name \
+             WHERE p.name = 'user_balance'",
+        )
+        .await;
     Standing {
         checkpoint,
         epoch,
@@ -232,12 +227,14 @@ async fn standing(transaction: &mut SqliteTransaction<'_>) -> Standing {
     }
 }
 
-async fn rows(transaction: &mut SqliteTransaction<'_>) -> Result<Vec<Row>, String> {
-    let rows: Vec<(String, i64, i64, String, i64)> =
-        sqlx::query_as("SELECT owner, balance, accounts, currency, position FROM user_balance")
-            .fetch_all(&mut **transaction)
-            .await
-            .map_err(|error| format!("the table can't be read: {error}"))?;
+async fn rows(database: &mut Database) -> Result<Vec<Row>, String> {
+    let rows: Vec<(String, i64, i64, String, i64)> = database
+        .rows(
+            "SELECT owner, balance, accounts, currency, position FROM user_balance",
+            &[],
+        )
+        .await
+        .map_err(|error| format!("the table can't be read: {error}"))?;
     let row = |(owner, balance, accounts, currency, position)| Row {
         owner,
         balance,
@@ -248,16 +245,15 @@ async fn rows(transaction: &mut SqliteTransaction<'_>) -> Result<Vec<Row>, Strin
     Ok(rows.into_iter().map(row).collect())
 }
 
-async fn entries(transaction: &mut SqliteTransaction<'_>, after: i64, to: i64) -> Vec<Entry> {
-    let rows: Vec<(i64, String, String, Vec<u8>)> = sqlx::query_as(
-        "SELECT position, stream, type, payload FROM events \
-         WHERE position > ?1 AND position <= ?2 ORDER BY position",
-    )
-    .bind(after)
-    .bind(to)
-    .fetch_all(&mut **transaction)
-    .await
-    .unwrap();
+async fn entries(database: &mut Database, after: i64, to: i64) -> Vec<Entry> {
+    let rows: Vec<(i64, String, String, Vec<u8>)> = database
+        .rows(
+            "SELECT position, stream, type, payload FROM events \
+             WHERE position > $1 AND position <= $2 ORDER BY position",
+            &[after, to],
+        )
+        .await
+        .unwrap();
     rows.into_iter()
         .map(|(position, stream, event_type, payload)| {
             entry(position, &stream, &event_type, &payload)

@@ -8,13 +8,17 @@
 //! | `stopped` | a server that is asked to stop |
 //! | `nodes` | several servers on one store, of which one dies and one stalls |
 //! | `transfers_killed` | kills of a server that carries out transfers, at random and at every step |
+//! | `transfers_nodes` | two servers that carry out transfers, of which one dies and one stalls |
+//! | `transfers_imported` | kills of an import amid its transfers |
 //! | `tail` | a tail in another process |
-//! | `bank` | a bank's file, and the processes that work on it |
+//! | `bank` | a bank's store, and the processes that work on it |
 //! | `client` | HTTP, as a client that is cut off at any time |
 //! | `traffic` | commands whose outcome is known |
+//! | `transfers` | wishes for transfers, and how each of them stands in the log |
 //! | `history` | a log that takes a while to fold |
 //! | `import` | a file to import, and what it brings about |
-//! | `log` | the file as it is: the log, and whether the table is a fold of it |
+//! | `database` | a connection to a store of either kind |
+//! | `log` | the store as it is: the log, and whether the table is a fold of it |
 //!
 //! The random choices start from a printed seed, which `ANNALS_SEED` sets. The processes' own
 //! timing is theirs, so a seed repeats what was tried and not always what came of it.
@@ -28,6 +32,7 @@
 
 mod bank;
 mod client;
+mod database;
 mod history;
 mod import;
 mod log;
@@ -38,4 +43,7 @@ mod server_killed;
 mod stopped;
 mod tail;
 mod traffic;
+mod transfers;
+mod transfers_imported;
 mod transfers_killed;
+mod transfers_nodes;

@@ -1,7 +1,7 @@
 //! Several servers on one store: one of them keeps the read model, and the next one goes on when
 //! that one dies or stalls.
 //!
-//! Nothing here but [`rewind`] knows what kind of store it is; the bank's URL says.
+//! Nothing here but [`rewind`] knows what kind of store it is.
 
 use std::{
     net::SocketAddr,
@@ -19,11 +19,17 @@ use tokio::{
 };
 
 use crate::{
-    bank::{Bank, SOON, Server},
+    bank::{Bank, SOON, Server, Store},
     client::{Connection, Request},
-    log::{self, File, Fold, Row},
+    database::Database,
+    log::{self, Fold, Row, Storage},
     traffic::{Book, Client, FOUNDER},
 };
+
+crate::bank::on_each_store!(
+    the_read_model_survives_a_server_that_dies_and_one_that_stalls_and_wakes,
+    a_checkpoint_that_is_written_without_a_fence_is_noticed,
+);
 
 const SERVERS: usize = 3;
 const CLIENTS: usize = 6;
@@ -32,9 +38,8 @@ const PROGRESS: u64 = 200;
 /// A server that answers no append within this time is held up by somebody.
 const FREE_WITHIN: Duration = Duration::from_secs(1);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_read_model_survives_a_server_that_dies_and_one_that_stalls_and_wakes() {
-    let mut nodes = Nodes::begin(Bank::new()).await;
+async fn the_read_model_survives_a_server_that_dies_and_one_that_stalls_and_wakes(store: Store) {
+    let mut nodes = Nodes::begin(Bank::on(store).await).await;
     let load = nodes.load();
     nodes.progress().await;
 
@@ -63,9 +68,8 @@ async fn the_read_model_survives_a_server_that_dies_and_one_that_stalls_and_wake
 }
 
 /// What a stalled server would do when it wakes, if nothing kept it from writing.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_checkpoint_that_is_written_without_a_fence_is_noticed() {
-    let bank = Bank::new();
+async fn a_checkpoint_that_is_written_without_a_fence_is_noticed(store: Store) {
+    let bank = Bank::on(store).await;
     let mut nodes = Nodes::begin(bank).await;
     let load = nodes.load();
     nodes.progress().await;
@@ -81,24 +85,30 @@ async fn a_checkpoint_that_is_written_without_a_fence_is_noticed() {
 
 /// Writes an old checkpoint over the one that stands, past epoch and lease.
 async fn rewind(bank: &Bank) {
-    let mut file = File::open(bank).await;
-    file.run(
-        "UPDATE annals_projections SET (position, event_id) = \
-         (SELECT e.position, lower(substr(hex(e.id), 1, 8) || '-' || substr(hex(e.id), 9, 4) \
-          || '-' || substr(hex(e.id), 13, 4) || '-' || substr(hex(e.id), 17, 4) \
-          || '-' || substr(hex(e.id), 21)) \
-          FROM events e WHERE e.position = annals_projections.position - 50) \
-         WHERE name = 'user_balance'",
-    )
-    .await;
+    let mut storage = Storage::open(bank).await;
+    let id = match storage.database {
+        Database::Sqlite(_) => {
+            "lower(substr(hex(e.id), 1, 8) || '-' || substr(hex(e.id), 9, 4) \
+             || '-' || substr(hex(e.id), 13, 4) || '-' || substr(hex(e.id), 17, 4) \
+             || '-' || substr(hex(e.id), 21))"
+        }
+        Database::Postgres(_) => "e.id",
+    };
+    let old = format!(
+        "UPDATE annals_projections SET (position, event_id) = (SELECT e.position, {id} \
+         FROM events e WHERE e.position = annals_projections.position - 50) \
+         WHERE name = 'user_balance'"
+    );
+    storage.run(old).await;
 }
 
 /// A store, and the servers that run on it.
 struct Nodes {
+    /// Dropped before the store is.
+    servers: Vec<Server>,
     bank: Bank,
     /// Reads the store, and follows nothing.
     app: App,
-    servers: Vec<Server>,
     /// Where clients find servers that answer.
     addresses: Addresses,
     seed: Seed,

@@ -17,11 +17,16 @@ use tokio::{
 };
 
 use crate::{
-    bank::{Bank, Process},
+    bank::{Bank, Process, Store},
     client::{Connection, Request},
     history,
-    log::{File, Standing},
+    log::{Standing, Storage},
 };
+
+crate::bank::on_each_store!(
+    a_rebuild_killed_at_any_moment_leaves_a_whole_table,
+    a_damaged_table_is_noticed_and_healed,
+);
 
 const KILLS: usize = 24;
 const SAVERS: usize = 2_000;
@@ -53,25 +58,24 @@ struct Hits {
     swapped: usize,
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rebuild_killed_at_any_moment_leaves_a_whole_table() {
+async fn a_rebuild_killed_at_any_moment_leaves_a_whole_table(store: Store) {
     let mut seed = Seed::printed();
-    let bank = Bank::new();
+    let bank = Bank::on(store).await;
     history::write(&bank, SAVERS).await;
     let server = bank.serve().await;
     let load = Load::begin(server.address, &mut seed);
-    let mut file = File::open(&bank).await;
+    let mut storage = Storage::open(&bank).await;
 
-    let pace = measure(&bank, &mut file).await;
+    let pace = measure(&bank, &mut storage).await;
     let mut hits = Hits::default();
     while hits.kills() < KILLS {
-        let before = file.standing().await;
-        if let Some(after) = kill_one(&bank, &mut file, &mut seed, pace).await {
+        let before = storage.standing().await;
+        if let Some(after) = kill_one(&bank, &mut storage, &mut seed, pace).await {
             hits.add(&before, &after);
             // What it left behind is taken up.
             if after.rebuild.is_some() {
                 rebuild(&bank).await;
-                let whole = file.check_table().await.unwrap();
+                let whole = storage.check_table().await.unwrap();
                 assert!(whole.epoch > after.epoch, "{after:?} {whole:?}");
             }
         }
@@ -82,9 +86,9 @@ async fn a_rebuild_killed_at_any_moment_leaves_a_whole_table() {
     assert!(hits.filled + hits.swapped > 0, "no kill came near a swap");
 
     rebuild(&bank).await;
-    let standing = file.check_table().await.unwrap();
+    let standing = storage.check_table().await.unwrap();
     assert_eq!(
-        (standing.rebuild, file.half_built_tables().await),
+        (standing.rebuild, storage.half_built_tables().await),
         (None, 0)
     );
     server.stop().await;
@@ -92,11 +96,10 @@ async fn a_rebuild_killed_at_any_moment_leaves_a_whole_table() {
 }
 
 /// The check that the kills are judged by finds every damage, and a rebuild heals it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_table_is_noticed_and_healed() {
-    let bank = Bank::new();
+async fn a_damaged_table_is_noticed_and_healed(store: Store) {
+    let bank = Bank::on(store).await;
     history::write(&bank, 20).await;
-    File::open(&bank).await.check_table().await.unwrap();
+    Storage::open(&bank).await.check_table().await.unwrap();
     for damage in [
         "DELETE FROM user_balance WHERE owner = 'saver-7'",
         "DELETE FROM user_balance WHERE owner > 'saver-2'",
@@ -107,14 +110,14 @@ async fn a_damaged_table_is_noticed_and_healed() {
         "INSERT INTO user_balance VALUES ('nobody', 0, 0, 'EUR', 1)",
         "UPDATE annals_projections SET position = position - 1",
         "UPDATE annals_projections SET position = position + 1",
-        "ALTER TABLE user_balance RENAME TO user_balance_old",
+        "DROP TABLE user_balance",
     ] {
-        let mut file = File::open(&bank).await;
-        file.run(damage).await;
-        let noticed = file.check_table().await;
+        let mut storage = Storage::open(&bank).await;
+        storage.run(damage).await;
+        let noticed = storage.check_table().await;
         assert!(noticed.is_err(), "{damage}: {noticed:?}");
         bank.json(&VERIFY).await;
-        let healed = File::open(&bank).await.check_table().await;
+        let healed = Storage::open(&bank).await.check_table().await;
         assert!(healed.is_ok(), "{damage}: {healed:?}");
     }
 }
@@ -126,7 +129,12 @@ async fn rebuild(bank: &Bank) {
 }
 
 /// Starts a rebuild, kills it, and looks at the table at once. `None` when it had ended before.
-async fn kill_one(bank: &Bank, file: &mut File, seed: &mut Seed, pace: Pace) -> Option<Standing> {
+async fn kill_one(
+    bank: &Bank,
+    storage: &mut Storage,
+    seed: &mut Seed,
+    pace: Pace,
+) -> Option<Standing> {
     let mut process = match seed.below(2) {
         0 => bank.start(&VERIFY),
         _ => bank.start(&REBUILD),
@@ -135,7 +143,7 @@ async fn kill_one(bank: &Bank, file: &mut File, seed: &mut Seed, pace: Pace) -> 
     let within = if seed.below(2) == 0 {
         pace.whole
     } else {
-        filled(file, &mut process).await;
+        filled(storage, &mut process).await;
         pace.swap * 2
     };
     let micros = usize::try_from(within.as_micros()).unwrap();
@@ -144,7 +152,7 @@ async fn kill_one(bank: &Bank, file: &mut File, seed: &mut Seed, pace: Pace) -> 
     ))
     .await;
     let ended = process.kill().await;
-    let standing = file.check_table().await.unwrap();
+    let standing = storage.check_table().await.unwrap();
     match ended {
         None => Some(standing),
         Some(output) => {
@@ -155,16 +163,16 @@ async fn kill_one(bank: &Bank, file: &mut File, seed: &mut Seed, pace: Pace) -> 
 }
 
 /// Waits until the new table is filled and about to be swapped in, or the rebuild has ended.
-async fn filled(file: &mut File, process: &mut Process) {
-    while process.runs() && file.standing().await.rebuild.unwrap_or(0) == 0 {
+async fn filled(storage: &mut Storage, process: &mut Process) {
+    while process.runs() && storage.standing().await.rebuild.unwrap_or(0) == 0 {
         sleep(Duration::from_millis(1)).await;
     }
 }
 
-async fn measure(bank: &Bank, file: &mut File) -> Pace {
+async fn measure(bank: &Bank, storage: &mut Storage) -> Pace {
     let started = Instant::now();
     let mut process = bank.start(&REBUILD);
-    filled(file, &mut process).await;
+    filled(storage, &mut process).await;
     let filled = started.elapsed();
     let output = process.end().await;
     assert!(output.status.success(), "{output:?}");

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    bank::{Bank, SOON},
+    bank::{Bank, SOON, Store},
     history,
-    log::{File, Standing},
+    log::{Standing, Storage},
 };
 
 /// Enough for several pages, after each of which a rebuild looks whether it should stop.
@@ -15,17 +15,17 @@ const SAVERS: usize = 4_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_rebuild_is_refused_and_told_who_is_at_it() {
-    let bank = Bank::new();
+    let bank = Bank::on(Store::Sqlite).await;
     history::write(&bank, SAVERS).await;
-    let mut file = File::open(&bank).await;
+    let mut storage = Storage::open(&bank).await;
     let rebuild = ["projection", "rebuild", "user_balance", "--lease"];
     let first = bank.start(&[&rebuild[..], &["600"]].concat());
-    let begun = begun(&mut file).await;
+    let begun = begun(&mut storage).await;
     // Frozen, it neither gets any further nor renews its lease; the lock sees to it that it has
     // not ended by then, and does not hold the lock itself.
-    file.run("BEGIN IMMEDIATE").await;
+    storage.run("BEGIN IMMEDIATE").await;
     first.signal("STOP").await;
-    file.run("ROLLBACK").await;
+    storage.run("ROLLBACK").await;
 
     let second = bank.start(&[&rebuild[..], &["1"]].concat()).end().await;
     let error = String::from_utf8(second.stderr).unwrap();
@@ -33,36 +33,39 @@ async fn a_second_rebuild_is_refused_and_told_who_is_at_it() {
     let owner = begun.rebuilder.unwrap();
     let expected = format!("projection `user_balance` is being rebuilt by {owner} since ");
     assert!(error.contains(&expected), "{error}");
-    assert_eq!(file.standing().await.epoch, begun.epoch);
+    assert_eq!(storage.standing().await.epoch, begun.epoch);
 
     first.signal("CONT").await;
     let output = first.end().await;
     assert!(output.status.success(), "{output:?}");
-    let whole = file.check_table().await.unwrap();
+    let whole = storage.check_table().await.unwrap();
     assert!(whole.epoch > begun.epoch);
-    assert_eq!((whole.rebuild, file.half_built_tables().await), (None, 0));
+    assert_eq!(
+        (whole.rebuild, storage.half_built_tables().await),
+        (None, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_rebuild_keeps_what_it_has_built_and_is_resumed() {
-    let bank = Bank::new();
+    let bank = Bank::on(Store::Sqlite).await;
     history::write(&bank, SAVERS).await;
-    let mut file = File::open(&bank).await;
+    let mut storage = Storage::open(&bank).await;
     let rebuild = ["projection", "rebuild", "user_balance", "--verify"];
     let process = bank.start(&rebuild);
-    let begun = begun(&mut file).await;
+    let begun = begun(&mut storage).await;
     process.signal("INT").await;
     let output = process.end().await;
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("run it again to go on from there"), "{said}");
 
-    let kept = file.check_table().await.unwrap();
+    let kept = storage.check_table().await.unwrap();
     let reached = kept.rebuild.expect("the rebuild is kept");
-    let events = file.head().await;
+    let events = storage.head().await;
     assert!(0 < reached && reached < events, "{reached} of {events}");
     assert_eq!(
-        (kept.epoch, file.half_built_tables().await),
+        (kept.epoch, storage.half_built_tables().await),
         (begun.epoch, 1)
     );
 
@@ -70,15 +73,18 @@ async fn an_interrupted_rebuild_keeps_what_it_has_built_and_is_resumed() {
     assert_eq!(resumed["resumed"], true, "{resumed}");
     assert_eq!(resumed["events"], events - reached, "{resumed}");
     assert_eq!(resumed["differences"]["count"], 0, "{resumed}");
-    let whole = file.check_table().await.unwrap();
-    assert_eq!((whole.rebuild, file.half_built_tables().await), (None, 0));
+    let whole = storage.check_table().await.unwrap();
+    assert_eq!(
+        (whole.rebuild, storage.half_built_tables().await),
+        (None, 0)
+    );
 }
 
 /// Waits until a rebuild has begun.
-async fn begun(file: &mut File) -> Standing {
+async fn begun(storage: &mut Storage) -> Standing {
     let begun = async {
         loop {
-            let standing = file.standing().await;
+            let standing = storage.standing().await;
             if standing.rebuild.is_some() {
                 return standing;
             }

@@ -11,12 +11,17 @@ use serde_json::Value;
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::{
-    bank::{Bank, Server},
+    bank::{Bank, Server, Store},
     client::{Connection, Request},
     import::Import,
-    log::{Booking, Entry, File},
+    log::{Booking, Entry, Storage},
     traffic::{Book, Client, Done, FOUNDER},
 };
+
+crate::bank::on_each_store!(
+    acknowledged_commands_survive_thirty_kills_and_count_once,
+    a_lost_and_a_doubled_command_are_noticed,
+);
 
 const ROUNDS: usize = 32;
 const CLIENTS: usize = 6;
@@ -26,7 +31,7 @@ const LIVES_FOR: usize = 400;
 /// A bank whose processes die again and again, and what it ought to hold.
 struct Torment {
     bank: Bank,
-    file: File,
+    storage: Storage,
     seed: Seed,
     clients: Vec<Client>,
     book: Arc<Mutex<Book>>,
@@ -38,9 +43,8 @@ struct Torment {
     killed_imports: usize,
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn acknowledged_commands_survive_thirty_kills_and_count_once() {
-    let mut torment = Torment::begin().await;
+async fn acknowledged_commands_survive_thirty_kills_and_count_once(store: Store) {
+    let mut torment = Torment::begin(store).await;
     for round in 0..ROUNDS {
         torment.round(round).await;
     }
@@ -48,34 +52,26 @@ async fn acknowledged_commands_survive_thirty_kills_and_count_once() {
 }
 
 /// The checks that the kills are judged by find a command that is lost or carried out twice.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_and_a_doubled_command_are_noticed() {
-    let mut torment = Torment::begin().await;
+async fn a_lost_and_a_doubled_command_are_noticed(store: Store) {
+    let mut torment = Torment::begin(store).await;
     torment.round(0).await;
     torment.settle().await.stop().await;
     torment.each_counts_once().await.unwrap();
     torment.acknowledged_since(0).await.unwrap();
 
-    torment
-        .file
-        .run(
-            "INSERT INTO events SELECT position + 1, stream, version + 1, type, schema_version, \
-             randomblob(16), recorded_at, correlation_id, causation_id, metadata, tags, payload \
-             FROM events ORDER BY position DESC LIMIT 1",
-        )
-        .await;
+    torment.storage.double_last_event("%").await;
     torment.each_counts_once().await.unwrap_err();
-    torment.file.forget_last_event().await;
+    torment.storage.forget_last_event().await;
     torment.each_counts_once().await.unwrap();
 
-    torment.file.forget_last_event().await;
+    torment.storage.forget_last_event().await;
     torment.each_counts_once().await.unwrap_err();
     torment.acknowledged_since(0).await.unwrap_err();
 }
 
 impl Torment {
-    async fn begin() -> Self {
-        let bank = Bank::new();
+    async fn begin(store: Store) -> Self {
+        let bank = Bank::on(store).await;
         let mut seed = Seed::printed();
         let book = Arc::new(Mutex::new(Book::default()));
         let server = bank.serve().await;
@@ -83,7 +79,7 @@ impl Torment {
         founder.fund(server.address).await;
         server.kill().await;
         Self {
-            file: File::open(&bank).await,
+            storage: Storage::open(&bank).await,
             bank,
             clients: (0..CLIENTS)
                 .map(|number| Client::new(format!("client-{number}"), &mut seed, &book))
@@ -99,7 +95,7 @@ impl Torment {
 
     /// A server's life, and perhaps an import's beside it.
     async fn round(&mut self, round: usize) {
-        let head = self.file.head().await;
+        let head = self.storage.head().await;
         let server = self.bank.serve().await;
         let mut clients = JoinSet::new();
         for mut client in self.clients.drain(..) {
@@ -153,13 +149,13 @@ impl Torment {
             self.unanswered += news.filter(|done| done.answer.position() <= head).count();
             self.checked = book.done.len();
         }
-        self.file.check_table().await.unwrap();
-        self.file.assert_dense().await;
+        self.storage.check_table().await.unwrap();
+        self.storage.assert_dense().await;
     }
 
     /// Whether the log holds what was acknowledged, at the positions that were answered.
     async fn acknowledged_since(&mut self, checked: usize) -> Result<(), String> {
-        let entries = self.file.entries(0).await.into_iter();
+        let entries = self.storage.entries(0).await.into_iter();
         let entries: BTreeMap<_, _> = entries.map(|e| (e.position, e.booking)).collect();
         let book = self.book.lock().unwrap();
         let is_there = |done: &&Done| entries.get(&done.answer.position()) == Some(done.booking());
@@ -179,7 +175,7 @@ impl Torment {
     }
 
     async fn finish(mut self) {
-        let head = self.file.head().await;
+        let head = self.storage.head().await;
         let server = self.settle().await;
         for import in &self.imports {
             let summary = self.bank.json(&["import", &import.path]).await;
@@ -191,8 +187,8 @@ impl Torment {
         self.check_answers(&server).await;
         server.stop().await;
 
-        let table = self.file.check_table().await.unwrap();
-        assert_eq!(table.checkpoint, self.file.head().await);
+        let table = self.storage.check_table().await.unwrap();
+        assert_eq!(table.checkpoint, self.storage.head().await);
         let verified = self.bank.json(&["store", "verify"]).await;
         assert_eq!(verified["events"], table.checkpoint);
         println!(
@@ -218,7 +214,7 @@ impl Torment {
 
     /// Whether the log holds what was acknowledged and what was imported, and nothing else.
     async fn each_counts_once(&mut self) -> Result<(), String> {
-        let log = self.file.entries(0).await.into_iter();
+        let log = self.storage.entries(0).await.into_iter();
         let mut log: Vec<_> = log.map(|entry| entry.booking).collect();
         let book = self.book.lock().unwrap();
         let imported = self.imports.iter().flat_map(|import| &import.bookings);
@@ -243,7 +239,7 @@ impl Torment {
         for done in &done {
             done.repeat(&mut connection).await.unwrap();
         }
-        let log = self.file.entries(0).await;
+        let log = self.storage.entries(0).await;
         let mut accounts: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
         for entry in &log {
             accounts
@@ -284,7 +280,7 @@ impl Torment {
             );
         }
         assert_eq!(
-            self.file.entries(0).await.len(),
+            self.storage.entries(0).await.len(),
             head,
             "a repeated command was carried out"
         );

@@ -10,10 +10,14 @@ use tokio::{
 };
 
 use crate::{
-    bank::Bank,
+    bank::{Bank, Store},
     client::{Connection, Request},
-    log::File,
+    log::Storage,
 };
+
+crate::bank::on_each_store!(
+    a_server_that_is_asked_to_stop_answers_what_it_took_and_refuses_the_rest,
+);
 
 const ROUNDS: usize = 8;
 const CLIENTS: usize = 8;
@@ -31,15 +35,14 @@ struct Answered {
 }
 
 /// What is answered is in the log, and what is not answered is not.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_asked_to_stop_answers_what_it_took_and_refuses_the_rest() {
+async fn a_server_that_is_asked_to_stop_answers_what_it_took_and_refuses_the_rest(store: Store) {
     let mut seed = Seed::printed();
-    let bank = Bank::new();
+    let bank = Bank::on(store).await;
     open_accounts(&bank).await;
-    let mut file = File::open(&bank).await;
+    let mut storage = Storage::open(&bank).await;
     let (mut answered, mut cut) = (0, 0);
     for round in 0..ROUNDS {
-        let head = file.head().await;
+        let head = storage.head().await;
         let server = bank.serve().await;
         // Somebody who is connected and says nothing must not keep the server.
         let _silent = Connection::to(server.address).await.unwrap();
@@ -56,10 +59,10 @@ async fn a_server_that_is_asked_to_stop_answers_what_it_took_and_refuses_the_res
         let clients = clients.join_all().await;
         let mut positions: Vec<_> = clients.iter().flat_map(|c| &c.positions).copied().collect();
         positions.sort_unstable();
-        let log = file.entries(head).await;
+        let log = storage.entries(head).await;
         let appended: Vec<_> = log.iter().map(|entry| entry.position).collect();
         assert_eq!(positions, appended);
-        file.check_table().await.unwrap();
+        storage.check_table().await.unwrap();
         answered += positions.len();
         cut += clients.iter().filter(|client| client.cut).count();
     }

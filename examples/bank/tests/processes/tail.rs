@@ -8,16 +8,17 @@ use tokio::{
 };
 
 use crate::{
-    bank::{Bank, SOON},
+    bank::{Bank, SOON, Store},
     client::{Connection, Request},
 };
+
+crate::bank::on_each_store!(a_tail_in_another_process_shows_each_event_once_and_in_order,);
 
 const DEPOSITS: i64 = 100;
 
 /// It follows a server, and the next one after that was killed.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tail_in_another_process_shows_each_event_once_and_in_order() {
-    let bank = Bank::new();
+async fn a_tail_in_another_process_shows_each_event_once_and_in_order(store: Store) {
+    let bank = Bank::on(store).await;
     let server = bank.serve().await;
     let mut connection = Connection::to(server.address).await.unwrap();
     let open = Request::post("/accounts", "open", &json!({ "owner": "alice", "id": "a" }));

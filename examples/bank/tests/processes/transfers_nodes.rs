@@ -1,0 +1,188 @@
+//! Two servers that carry out transfers: one of them dies, later one stalls and wakes.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use annals_testing::seed::Seed;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    bank::{Bank, SOON, Server, Store},
+    client::{Connection, Request},
+    log::Storage,
+    transfers::{Client, LOOK, Stage, funded, settle, stages},
+};
+
+crate::bank::on_each_store!(every_transfer_ends_well_though_a_server_dies_and_one_stalls_and_wakes,);
+
+const SERVERS: usize = 2;
+const CLIENTS: usize = 16;
+/// So many transfers end before and after each blow.
+const PROGRESS: usize = 100;
+/// A server that takes no transfer within this time is held up by somebody.
+const FREE_WITHIN: Duration = Duration::from_secs(2);
+
+async fn every_transfer_ends_well_though_a_server_dies_and_one_stalls_and_wakes(store: Store) {
+    let (bank, storage) = funded(store).await;
+    let mut seed = Seed::printed();
+    let mut nodes = Nodes {
+        servers: Vec::new(),
+        bank,
+        storage,
+        addresses: Addresses::default(),
+        probe: Client::new(CLIENTS, &mut seed),
+        seed,
+    };
+    for _ in 0..SERVERS {
+        nodes.serve().await;
+    }
+    let clients = nodes.load();
+    nodes.progress().await;
+
+    let holder = nodes.take_holder().await;
+    let left = holder.process.pid();
+    let struck = Instant::now();
+    holder.kill().await;
+    nodes.taken_over(left).await;
+    let killed = struck.elapsed();
+    nodes.progress().await;
+    nodes.serve().await;
+
+    let (stalled, struck) = nodes.stall_holder().await;
+    nodes.taken_over(stalled.process.pid()).await;
+    let woken = struck.elapsed();
+    nodes.progress().await;
+    stalled.process.signal("CONT").await;
+    let mut connection = Connection::to(stalled.address).await.unwrap();
+    let alive = connection.send(&Request::get("/healthz")).await;
+    alive.unwrap().ok(200);
+    nodes.progress().await;
+    nodes.servers.push(stalled);
+
+    nodes.addresses.lock().unwrap().clear();
+    for server in nodes.servers.drain(..) {
+        server.stop().await;
+    }
+    let mut clients = clients.join_all().await;
+    clients.push(nodes.probe);
+    let transfers = settle(&nodes.bank, &mut nodes.storage, clients).await;
+    println!("{transfers} transfers; taken over {killed:?} after a kill, {woken:?} after a stall");
+}
+
+type Addresses = Arc<Mutex<Vec<SocketAddr>>>;
+
+/// A store, and the servers that run on it.
+struct Nodes {
+    /// Dropped before the store is.
+    servers: Vec<Server>,
+    bank: Bank,
+    storage: Storage,
+    /// Where clients find servers that answer.
+    addresses: Addresses,
+    /// Tries whether transfers are taken.
+    probe: Client,
+    seed: Seed,
+}
+
+impl Nodes {
+    /// Starts another server.
+    async fn serve(&mut self) {
+        let server = self.bank.serve().await;
+        self.addresses.lock().unwrap().push(server.address);
+        self.servers.push(server);
+    }
+
+    /// Clients that go to another server when one is gone, until there is none.
+    fn load(&mut self) -> JoinSet<Client> {
+        let mut clients = JoinSet::new();
+        for name in 0..CLIENTS {
+            let mut client = Client::new(name, &mut self.seed);
+            let addresses = Arc::clone(&self.addresses);
+            clients.spawn(async move {
+                for turn in name.. {
+                    let address = {
+                        let addresses = addresses.lock().unwrap();
+                        match addresses.len() {
+                            0 => break,
+                            count => addresses[turn % count],
+                        }
+                    };
+                    client.run(address).await;
+                }
+                client
+            });
+        }
+        clients
+    }
+
+    async fn ended(&mut self) -> usize {
+        let stages = stages(&mut self.storage).await.unwrap().into_values();
+        stages.filter(|stage| *stage != Stage::Sent).count()
+    }
+
+    /// Waits until more transfers have ended.
+    async fn progress(&mut self) {
+        let wanted = self.ended().await + PROGRESS;
+        let late = Instant::now() + SOON;
+        while self.ended().await < wanted {
+            assert!(Instant::now() < late, "transfers do not end any more");
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Who carries out transfers.
+    async fn owner(&mut self) -> String {
+        let owner = "SELECT owner FROM annals_projections WHERE name = 'saga:transfer'";
+        self.storage.database.row::<(String,)>(owner).await.0
+    }
+
+    /// Takes the server away that carries out transfers; no client goes there any more.
+    async fn take_holder(&mut self) -> Server {
+        let owner = self.owner().await;
+        let holds = |server: &Server| is_owner(&owner, server.process.pid());
+        let holder = self.servers.iter().position(holds).expect("it is a server");
+        let holder = self.servers.remove(holder);
+        let mut addresses = self.addresses.lock().unwrap();
+        addresses.retain(|address| *address != holder.address);
+        holder
+    }
+
+    /// Stops the holder where it stands, though not while the other waits for it: who is stopped
+    /// in the middle of a write keeps the store's lock.
+    async fn stall_holder(&mut self) -> (Server, Instant) {
+        let holder = self.take_holder().await;
+        let other = self.servers[0].address;
+        self.probe.wish();
+        loop {
+            let struck = Instant::now();
+            holder.process.signal("STOP").await;
+            let free = self.probe.send(other);
+            if let Ok(taken) = timeout(FREE_WITHIN, free).await {
+                taken.unwrap();
+                return (holder, struck);
+            }
+            holder.process.signal("CONT").await;
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until another server carries transfers out.
+    async fn taken_over(&mut self, left: u32) {
+        let late = Instant::now() + SOON;
+        while is_owner(&self.owner().await, left) {
+            assert!(Instant::now() < late, "nobody takes over");
+            sleep(LOOK).await;
+        }
+        self.progress().await;
+    }
+}
+
+fn is_owner(owner: &str, pid: u32) -> bool {
+    owner.starts_with(&format!("process {pid} "))
+}
