@@ -12,8 +12,8 @@ use crate::{
     order::Position,
     projection::{FailurePolicy, UnknownEvents},
     projection_store::{
-        Changes, Checkpoint, CommitError, Fence, ParkedEvent, ProjectionSpec, RebuildError,
-        SwapRequest, Swapped, Target,
+        Changes, Checkpoint, CommitError, Failure, Fence, ParkedEvent, ProjectionSpec,
+        RebuildError, SwapRequest, Swapped, Target,
     },
     store::{Store, StoreError},
     value::{Row, Value},
@@ -165,6 +165,29 @@ impl FoldError {
             stream: header.stream.clone(),
             event_type: header.event_type.as_str().to_owned(),
             message: message.into(),
+        }
+    }
+
+    /// What is recorded of a projection that stops because of it, since when.
+    ///
+    /// # Errors
+    /// When it was the store that failed, which stops no projection.
+    pub fn into_failure(self, since: DateTime<Utc>) -> Result<Failure, StoreError> {
+        match self {
+            Self::Event {
+                position,
+                stream,
+                event_type,
+                message,
+                ..
+            } => Ok(Failure {
+                position,
+                event_type,
+                stream: stream.to_string(),
+                message,
+                since,
+            }),
+            Self::Store(error) => Err(error),
         }
     }
 }

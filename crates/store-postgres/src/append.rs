@@ -14,7 +14,7 @@ use crate::{
     insert::{NewRow, insert, recorded},
     lock::lock_log,
     log,
-    projections::inline::fold_inline,
+    projections::inline::{Gap, fold_inline},
     transaction::Session,
     writer::{DOING, refusal},
 };
@@ -110,7 +110,9 @@ impl PostgresStore {
             return Ok(());
         }
         let events: Vec<_> = placed.iter().map(|row| row.stored()).collect();
-        fold_inline(session, &installed, before, &events).await
+        // Whoever has begun the transaction holds the lock for as long as they like anyway.
+        let folded = fold_inline(session, &installed, before, &events, Gap::Any).await;
+        folded.map(drop)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     insert::{NewRow, insert},
     lock::lock_log,
     log,
-    projections::inline::fold_inline,
+    projections::inline::{Gap, fold_inline},
     sql,
     transaction::Session,
 };
@@ -69,7 +69,8 @@ pub(crate) async fn import(
                     })?;
                     write(session, events, appends, shared.notify).await?;
                     if !installed.is_empty() && !events.is_empty() {
-                        let folded = fold_inline(session, &installed, before, events).await;
+                        let folded =
+                            fold_inline(session, &installed, before, events, Gap::Any).await;
                         folded.map_err(not_folded)?;
                     }
                     Ok::<_, StoreError>(head)

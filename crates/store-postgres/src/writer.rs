@@ -5,6 +5,7 @@
 //! caller that goes away can't leave anything half done, because it only waits for an answer.
 
 mod at_once;
+mod behind;
 mod commit;
 mod connection;
 mod heads;

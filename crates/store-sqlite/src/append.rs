@@ -16,6 +16,7 @@ use crate::{
     insert::{self, Broken, Placed, Steps},
     log::{clamped, number},
     matching::{Cut, Stretch, matching},
+    projections::inline::Installed,
     repeat,
     sql::{self, bound},
     transaction::Beginning,
@@ -33,6 +34,8 @@ pub(crate) enum Undone {
     IdTaken,
     /// An inline projection refused an event.
     Refused(FoldError),
+    /// An inline projection has missed much, and has to catch up first.
+    Behind(Installed),
     /// The store failed.
     Store(StoreError),
 }

@@ -11,7 +11,7 @@ use crate::{
     error::{failed, is_unique_violation},
     insert,
     log::clamped,
-    projections::inline::{Installed, fold_inline},
+    projections::inline::{Gap, Installed, fold_inline},
     repeat, sql,
 };
 
@@ -64,7 +64,7 @@ pub(crate) async fn write(
         .await
         .map_err(taken_or_failed("append"))?;
     if !events.is_empty() {
-        fold_inline(conn, installed, before, events)
+        fold_inline(conn, installed, before, events, Gap::Any)
             .await
             .map_err(not_folded)?;
     }

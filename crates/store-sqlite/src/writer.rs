@@ -4,6 +4,7 @@
 //! that writers of one process never wait for SQLite's lock against each other, and a caller
 //! that goes away can't leave a transaction half done.
 
+mod behind;
 mod commit;
 mod import;
 mod task;

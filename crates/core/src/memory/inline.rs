@@ -8,6 +8,7 @@ use super::{State, invalid, log::Log, projection::Entry, side::Folded};
 use crate::{
     append::AppendError,
     event::StoredEvent,
+    order::Position,
     projection_store::{Failure, ProjectionSpec, ProjectionState},
     projector::{FoldError, InlineProjection},
 };
@@ -15,9 +16,9 @@ use crate::{
 /// How many missed events are folded at a time.
 pub(super) const BATCH: usize = 1_000;
 
-/// What an append does to an inline projection: changes its rows, or finds that they were folded
-/// from another log.
-pub(super) type Inlined = Result<Folded, Failure>;
+/// What an append does to an inline projection: changes its rows, or stops it, because they were
+/// folded from another log or because an event that was appended without it can't be folded.
+pub(super) type Inlined = Result<Folded, (ProjectionState, Failure)>;
 
 impl State {
     /// Folds what a projection has missed, and then makes it part of every append.
@@ -66,14 +67,21 @@ impl State {
                 .first()
                 .map_or(entry.updated_at, |event| event.recorded_at);
             if let Some(failure) = self.log.divergence(entry, since) {
-                all.push((name.clone(), Err(failure)));
+                all.push((name.clone(), Err((ProjectionState::Diverged, failure))));
                 continue;
             }
             // A projection that was paused or rebuilt meanwhile has missed some.
             let missed = self.log.after(entry.live.checkpoint.position);
             let batches = missed.chunks(BATCH).chain(iter::once(new));
-            let folded = entry.live.fold(projection.as_ref(), batches).await;
-            all.push((name.clone(), Ok(folded?)));
+            let inlined = match entry.live.fold(projection.as_ref(), batches).await {
+                Ok(folded) => Ok(folded),
+                // Nobody who appends now can do anything about it.
+                Err(error) if error.is_at_most_at(self.log.head()) => {
+                    Err((ProjectionState::Failed, error.into_failure(since)?))
+                }
+                Err(refused) => return Err(refused),
+            };
+            all.push((name.clone(), inlined));
         }
         Ok(all)
     }
@@ -85,7 +93,7 @@ impl State {
             };
             match inlined {
                 Ok(folded) => entry.live.apply(folded),
-                Err(failure) => entry.fail(ProjectionState::Diverged, failure),
+                Err((state, failure)) => entry.fail(state, failure),
             }
         }
     }
@@ -108,6 +116,13 @@ impl Entry {
         self.state == ProjectionState::Running
             && self.inline
             && self.fingerprint == spec.fingerprint
+    }
+}
+
+impl FoldError {
+    /// Whether it is about an event up to this position.
+    fn is_at_most_at(&self, head: Position) -> bool {
+        matches!(self, Self::Event { position, .. } if *position <= head)
     }
 }
 

@@ -5,7 +5,7 @@ use annals_core::{Position, StoreError, StoredEvent};
 use crate::{log, transaction::Session};
 
 /// How many events are read and folded at once, which bounds the memory they take.
-const PAGE: usize = 500;
+pub(crate) const PAGE: usize = 500;
 
 /// The last event's position.
 pub(crate) async fn head(session: &mut Session<'_>) -> Result<Position, StoreError> {

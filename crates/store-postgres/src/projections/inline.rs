@@ -36,6 +36,15 @@ pub(crate) trait Fold: fmt::Debug + Send + Sync + 'static {
 /// A projection that is part of every append.
 pub(crate) type Installed = Arc<dyn Fold>;
 
+/// How much of what a projection has missed is folded under the append lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gap {
+    /// However much it is.
+    Any,
+    /// A page, and nothing that can't be folded.
+    Page,
+}
+
 /// A read model as a [`Fold`].
 #[derive(Debug)]
 pub(crate) struct FoldRows(pub(crate) Arc<dyn InlineProjection>);
@@ -68,7 +77,9 @@ impl Fold for FoldRows {
 
 /// Folds a batch's events into every installed inline projection, before the batch commits.
 ///
-/// `from` is the position before the first event. After an error the caller undoes the batch.
+/// `from` is the position before the first event. After an error the caller undoes the batch. The same
+/// goes for the projection that is answered: it has missed more than the gap allows, and has to
+/// catch up first.
 ///
 /// # Errors
 /// When a projection refuses an event, or the store fails.
@@ -77,16 +88,26 @@ pub(crate) async fn fold_inline(
     installed: &[Installed],
     from: Position,
     events: &[StoredEvent],
-) -> Result<(), FoldError> {
+    gap: Gap,
+) -> Result<Option<Installed>, FoldError> {
     for projection in installed {
         let Some(checkpoint) = active(session, projection, from).await? else {
             continue;
         };
         // Another process may have appended without this projection.
-        fold_between(session, projection, checkpoint, from).await?;
+        let missed = from.get().saturating_sub(checkpoint.get());
+        if gap == Gap::Page && missed > events::PAGE as u64 {
+            return Ok(Some(Arc::clone(projection)));
+        }
+        match fold_between(session, projection, checkpoint, from).await {
+            Err(FoldError::Event { .. }) if gap == Gap::Page => {
+                return Ok(Some(Arc::clone(projection)));
+            }
+            folded => folded?,
+        }
         fold_and_move(session, projection, events).await?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Folds what the projection has missed, then makes it part of every append.
@@ -181,8 +202,35 @@ async fn diverged(
     Ok(true)
 }
 
+/// Stops a projection at an event that it has missed and can't fold, unless somebody has come past
+/// that since.
+pub(crate) async fn stop_at(
+    session: &mut Session<'_>,
+    projection: &Installed,
+    error: FoldError,
+) -> Result<(), StoreError> {
+    record::locked(session, &projection.spec().name).await?;
+    let head = events::head(session).await?;
+    let is_active = active(session, projection, head).await?.is_some();
+    let name = &projection.spec().name;
+    let Some(Stored { record, .. }) = record::one(session, name).await?.filter(|_| is_active)
+    else {
+        return Ok(());
+    };
+    let failure = error.into_failure(record::now(session).await?)?;
+    let fence = Fence {
+        epoch: record.epoch,
+        checkpoint: record.checkpoint.position,
+    };
+    if failure.position > fence.checkpoint {
+        tracing::error!(projection = %name, message = %failure.message, "projection stopped");
+        record::stop(session, name, fence, ProjectionState::Failed, &failure).await?;
+    }
+    Ok(())
+}
+
 /// Folds one page of what is missing; false when nothing was.
-async fn fold_next_page(
+pub(crate) async fn fold_next_page(
     session: &mut Session<'_>,
     projection: &Installed,
 ) -> Result<bool, FoldError> {

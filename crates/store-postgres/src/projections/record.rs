@@ -127,6 +127,18 @@ pub(crate) async fn stop(
     Ok(changed.rows_affected() > 0)
 }
 
+/// What this database's clock shows.
+pub(crate) async fn now(session: &mut Session<'_>) -> Result<DateTime<Utc>, StoreError> {
+    let doing = || failed("read the database's clock");
+    let row = session
+        .sql
+        .query(include_str!("../../sql/projections/now.sql"))
+        .fetch_one(&mut *session.conn)
+        .await
+        .map_err(doing())?;
+    row.try_get("now").map_err(doing())
+}
+
 /// The parked events have been tried again.
 pub(crate) async fn retried(session: &mut Session<'_>, name: &str) -> Result<(), StoreError> {
     session

@@ -10,7 +10,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use super::{
-    at_once,
+    at_once, behind,
     connection::silent,
     heads::Heads,
     proof::{Found, Proof, look_for},
@@ -20,7 +20,7 @@ use crate::{
     error::{failed, is_read_only, is_unique_violation},
     facts,
     insert::{NewRow, insert, recorded},
-    projections::inline::{Installed, fold_inline},
+    projections::inline::{Gap, Installed, fold_inline},
     retry::Attempts,
     transaction::Session,
 };
@@ -99,6 +99,8 @@ pub(super) enum Undone {
     Installed,
     /// An inline projection refused an event.
     Refused(FoldError),
+    /// An inline projection has missed much, and has to catch up first.
+    Behind(Installed),
     /// The store failed.
     Store(StoreError),
     /// The commit failed, and nobody knows yet how far it came.
@@ -176,6 +178,10 @@ pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Ou
                 )));
             }
             Err(Undone::Refused(error)) => return Err(Failed::Refused(error)),
+            Err(Undone::Behind(projection)) => match behind::catch_up(writer, &projection).await {
+                Ok(()) => continue,
+                Err(error) => error,
+            },
             Err(Undone::Store(error)) => error,
             Err(Undone::AtCommit(ready, error)) => {
                 tracing::warn!(?error, "a commit failed; looking whether it came through");
@@ -290,16 +296,19 @@ async fn fold(
         return Ok(());
     }
     let events: Vec<StoredEvent> = decided.placed.iter().map(|row| row.stored()).collect();
-    let folded = fold_inline(session, installed, head, &events).await;
-    folded.map_err(|error| match error {
-        FoldError::Store(error) => Undone::Store(error),
-        refused => Undone::Refused(refused),
-    })?;
-    // A statement of the user's may have failed without anybody taking notice, and to commit
-    // what has failed is no error but rolls back.
+    match fold_inline(session, installed, head, &events, Gap::Page).await {
+        Ok(None) => Ok(check_alive(session).await?),
+        Ok(Some(behind)) => Err(Undone::Behind(behind)),
+        Err(FoldError::Store(error)) => Err(Undone::Store(error)),
+        Err(refused) => Err(Undone::Refused(refused)),
+    }
+}
+
+/// A statement of the user's may have failed without anybody taking notice, and to commit what has
+/// failed is no error but rolls back.
+pub(super) async fn check_alive(session: &mut Session<'_>) -> Result<(), StoreError> {
     let alive = sqlx::raw_sql("SELECT 1").execute(&mut *session.conn).await;
-    alive.map(drop).map_err(failed(DOING))?;
-    Ok(())
+    alive.map(drop).map_err(failed(DOING))
 }
 
 /// Decides a batch: on trust if that lets everything in, else on all the facts.

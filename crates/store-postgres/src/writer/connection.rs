@@ -88,8 +88,7 @@ impl Link {
         // Each statement of a text sees what was committed before it: the last one comes after
         // the lock.
         let (mut open, text) = if known_to_sqlx {
-            let begin = AssertSqlSafe(self.begin.as_str());
-            let transaction = conn.begin_with(begin).await?;
+            let transaction = self.begin(conn).await?;
             (Open::Known(transaction), format!("{lock}; {look}"))
         } else {
             let begin = &self.begin;
@@ -105,6 +104,14 @@ impl Link {
             known: row.try_get(1)?,
         };
         Ok((open, found))
+    }
+
+    /// Begins a transaction without the append lock, which sqlx knows of.
+    pub(super) async fn begin<'c>(
+        &self,
+        conn: &'c mut PgConnection,
+    ) -> Result<Transaction<'c, Postgres>, sqlx::Error> {
+        conn.begin_with(AssertSqlSafe(self.begin.as_str())).await
     }
 
     /// Closes the connection.

@@ -8,7 +8,7 @@ use super::record;
 use crate::{error::failed, log, sql};
 
 /// How many events are read and folded at once, which bounds the memory they take.
-const PAGE: usize = 500;
+pub(crate) const PAGE: usize = 500;
 
 /// The last event's position.
 pub(crate) async fn head(conn: &mut SqliteConnection) -> Result<Position, StoreError> {

@@ -34,6 +34,15 @@ pub(crate) trait Fold: fmt::Debug + Send + Sync + 'static {
 /// A projection that is part of every append.
 pub(crate) type Installed = Arc<dyn Fold>;
 
+/// How much of what a projection has missed is folded under the append lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gap {
+    /// However much it is.
+    Any,
+    /// A page, and nothing that can't be folded.
+    Page,
+}
+
 /// A read model as a [`Fold`].
 #[derive(Debug)]
 pub(crate) struct FoldRows(pub(crate) Arc<dyn InlineProjection>);
@@ -66,8 +75,10 @@ impl Fold for FoldRows {
 
 /// Folds a batch's events into every installed inline projection, before the batch commits.
 ///
-/// `from` is the position before the first event. After an error the caller rolls the batch back
-/// and runs its appends one by one, so that only the culprit fails.
+/// `from` is the position before the first event. After an error the caller rolls the batch
+/// back and runs its appends one by one, so that only the culprit fails. The same
+/// goes for the projection that is answered: it has missed more than the gap allows, and has to
+/// catch up first.
 ///
 /// # Errors
 /// When a projection refuses an event, or the store fails.
@@ -76,16 +87,27 @@ pub(crate) async fn fold_inline(
     installed: &[Installed],
     from: Position,
     events: &[StoredEvent],
-) -> Result<(), FoldError> {
+    gap: Gap,
+) -> Result<Option<Installed>, FoldError> {
     for projection in installed {
         let Some(stored) = active(conn, projection, from).await? else {
             continue;
         };
+        let checkpoint = stored.record.checkpoint.position;
         // Another process may have appended without this projection.
-        fold_between(conn, projection, stored.record.checkpoint.position, from).await?;
+        let missed = from.get().saturating_sub(checkpoint.get());
+        if gap == Gap::Page && missed > events::PAGE as u64 {
+            return Ok(Some(Arc::clone(projection)));
+        }
+        match fold_between(conn, projection, checkpoint, from).await {
+            Err(FoldError::Event { .. }) if gap == Gap::Page => {
+                return Ok(Some(Arc::clone(projection)));
+            }
+            folded => folded?,
+        }
         fold_and_move(conn, projection, events).await?;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Folds what the projection has missed, then makes it part of every append.
@@ -154,8 +176,33 @@ async fn active(
     Ok(None)
 }
 
+/// Stops a projection at an event that it has missed and can't fold, unless somebody has come past
+/// that since.
+pub(crate) async fn stop_at(
+    conn: &mut SqliteConnection,
+    projection: &Installed,
+    error: FoldError,
+) -> Result<(), StoreError> {
+    let head = events::head(conn).await?;
+    let is_active = active(conn, projection, head).await?.is_some();
+    let name = &projection.spec().name;
+    let Some(Stored { record, .. }) = record::one(conn, name).await?.filter(|_| is_active) else {
+        return Ok(());
+    };
+    let failure = error.into_failure(record::now(conn).await?)?;
+    let fence = Fence {
+        epoch: record.epoch,
+        checkpoint: record.checkpoint.position,
+    };
+    if failure.position > fence.checkpoint {
+        tracing::error!(projection = %name, message = %failure.message, "projection stopped");
+        record::stop(conn, name, fence, ProjectionState::Failed, &failure).await?;
+    }
+    Ok(())
+}
+
 /// Folds one page of what is missing; false when nothing was.
-async fn fold_next_page(
+pub(crate) async fn fold_next_page(
     conn: &mut SqliteConnection,
     projection: &Installed,
 ) -> Result<bool, FoldError> {

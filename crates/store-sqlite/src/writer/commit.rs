@@ -3,11 +3,11 @@
 use annals_core::{Append, AppendError, FoldError, Position, StoreError, StoreErrorKind};
 use sqlx::Row;
 
-use super::Writer;
+use super::{Writer, behind};
 use crate::{
     append::{Bases, Batch, Care, DOING, End, Outcomes, Undone},
     error::failed,
-    projections::inline::fold_inline,
+    projections::inline::{Gap, fold_inline},
     sql,
 };
 
@@ -63,19 +63,26 @@ struct Ready {
 
 /// Decides and commits a batch.
 pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Outcomes, Failed> {
-    let ready = match prepare(writer, appends, Care::Trusting).await {
-        Err(Undone::IdTaken) => prepare(writer, appends, Care::Checking).await,
-        ready => ready,
-    };
-    let ready = ready.map_err(|undone| match undone {
-        Undone::Refused(error) => Failed::Refused(error),
-        Undone::Store(error) => Failed::Store(error),
-        Undone::IdTaken => {
-            Failed::Store(StoreError::new(StoreErrorKind::Corrupt, DOING).caused_by(
-                "the file is damaged: its indexes do not agree with its tables; restore a backup",
-            ))
+    let mut care = Care::Trusting;
+    let ready = loop {
+        match prepare(writer, appends, care).await {
+            Ok(ready) => break ready,
+            Err(Undone::IdTaken) if care == Care::Trusting => care = Care::Checking,
+            Err(Undone::IdTaken) => {
+                let error = StoreError::new(StoreErrorKind::Corrupt, DOING);
+                return Err(Failed::Store(error.caused_by(
+                    "the file is damaged: its indexes do not agree with its tables; restore a \
+                     backup",
+                )));
+            }
+            Err(Undone::Behind(projection)) => {
+                let caught_up = behind::catch_up(writer, &projection).await;
+                caught_up.map_err(Failed::Store)?;
+            }
+            Err(Undone::Refused(error)) => return Err(Failed::Refused(error)),
+            Err(Undone::Store(error)) => return Err(Failed::Store(error)),
         }
-    })?;
+    };
     let committed = match &ready.end {
         End::Empty => {
             writer.roll_back().await;
@@ -115,10 +122,11 @@ async fn prepare(writer: &mut Writer, appends: &[&Append], care: Care) -> Result
         } else {
             let (conn, placed) = batch.finish().await?;
             let events: Vec<_> = placed.iter().map(|row| row.stored()).collect();
-            fold_inline(conn, &installed, before, &events)
-                .await
-                .map_err(Undone::Refused)?;
-            End::Open
+            let folded = fold_inline(conn, &installed, before, &events, Gap::Page).await;
+            match folded.map_err(Undone::Refused)? {
+                None => End::Open,
+                Some(behind) => return Err(Undone::Behind(behind)),
+            }
         };
         Ok(Ready {
             outcomes,

@@ -2,6 +2,9 @@
 //! own, where any SQL tool reaches them, and projections may be written in SQL.
 
 mod accounts;
+#[doc(hidden)]
+#[allow(missing_docs, reason = "a scenario's name is its sentence")]
+pub mod backlog;
 mod balances;
 mod bank;
 mod driver;

@@ -222,6 +222,7 @@ macro_rules! conformance {
                 missed_events_are_folded_when_an_inline_projection_is_installed,
                 missed_events_that_cannot_be_folded_are_the_answer_of_the_installation,
                 events_appended_without_an_inline_projection_are_folded_before_the_next,
+                a_missed_event_that_cannot_be_folded_stops_its_projection_and_no_append,
                 an_inline_refusal_rejects_its_append_and_leaves_nothing,
                 an_inline_refusal_rejects_nobody_elses_append,
                 conflicts_and_repeats_do_not_count_twice_in_inline_rows,
@@ -266,6 +267,9 @@ macro_rules! database_conformance {
                 tables_that_are_somebody_elses_are_left_alone,
                 an_inline_projection_is_there_with_the_append,
                 an_inline_projection_takes_in_what_others_appended_without_it,
+            }
+            backlog {
+                a_long_backlog_is_folded_in_pieces_before_the_next_append,
             }
             sql_rebuild {
                 a_rebuild_fills_new_tables_and_swaps_them_in,

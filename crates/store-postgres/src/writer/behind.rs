@@ -1,0 +1,76 @@
+//! Inline projections that have missed too much to be folded together with a batch.
+
+use annals_core::{FoldError, StoreError};
+use tokio::time::timeout;
+
+use super::{
+    commit::{DOING, PATIENCE, check_alive},
+    connection::silent,
+    task::Writer,
+};
+use crate::{
+    error::failed,
+    projections::inline::{Installed, fold_next_page, stop_at},
+    transaction::Session,
+};
+
+/// Folds what a projection has missed, page by page in transactions of their own and without the
+/// append lock, so that other processes get their turn. An event that can't be folded stops the
+/// projection: it was appended without it, so nobody who appends now can do anything about it.
+pub(super) async fn catch_up(
+    writer: &mut Writer,
+    projection: &Installed,
+) -> Result<(), StoreError> {
+    loop {
+        match step(writer, projection, None).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(FoldError::Store(error)) => return Err(error),
+            Err(event) => {
+                return match step(writer, projection, Some(event)).await {
+                    Ok(_) => Ok(()),
+                    Err(FoldError::Store(error)) => Err(error),
+                    Err(event) => Err(failed(DOING)(sqlx::Error::Protocol(event.to_string()))),
+                };
+            }
+        }
+    }
+}
+
+/// Folds a page, or stops the projection at an event, in a transaction of its own; false when there
+/// is no more to do. The connection is given up unless all ends cleanly.
+async fn step(
+    writer: &mut Writer,
+    projection: &Installed,
+    stop: Option<FoldError>,
+) -> Result<bool, FoldError> {
+    let mut conn = writer.link.take().await?;
+    let sql = writer.link.sql.clone();
+    let mut transaction = writer.link.begin(&mut conn).await.map_err(failed(DOING))?;
+    let mut session = Session {
+        conn: &mut transaction,
+        sql: &sql,
+    };
+    let work = async {
+        let more = match stop {
+            None => fold_next_page(&mut session, projection).await?,
+            Some(event) => stop_at(&mut session, projection, event)
+                .await
+                .map(|()| false)?,
+        };
+        check_alive(&mut session).await?;
+        Ok(more)
+    };
+    let done = timeout(PATIENCE, work).await;
+    let done = done.unwrap_or_else(|_| Err(silent(DOING).into()));
+    let ended = match done {
+        Ok(_) => transaction.commit().await,
+        Err(_) => transaction.rollback().await,
+    };
+    match ended {
+        Ok(()) => writer.link.put(conn),
+        Err(error) if done.is_ok() => return Err(failed(DOING)(error).into()),
+        Err(_) => {}
+    }
+    done
+}
