@@ -170,6 +170,7 @@ impl Builder {
         let projections = Projections::start(
             Arc::clone(&self.store),
             Arc::clone(&self.clock),
+            self.ids.next(self.clock.now()),
             self.projections,
             self.projecting,
             following,

@@ -27,7 +27,7 @@ impl EventStore for MemoryStore {
         // Nothing awaits from here on, so a dropped future has written everything or nothing.
         state.write_inline(folded);
         let appended = state.log.write(batch);
-        self.head.send_replace(Some(state.log.head()));
+        self.head.set(Some(state.log.head()));
         Ok(appended)
     }
 
@@ -59,7 +59,7 @@ impl EventStore for MemoryStore {
         // Nothing awaits from here on, so a dropped future has written everything or nothing.
         state.write_inline(folded);
         state.log.import(events, appends);
-        self.head.send_replace(Some(head));
+        self.head.set(Some(head));
         Ok(head)
     }
 
@@ -83,17 +83,13 @@ impl EventStore for MemoryStore {
     }
 
     async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
-        let mut head = self.head.subscribe();
-        let reached = head
-            .wait_for(|head| head.is_none_or(|head| head > position))
-            .await;
-        let head = reached.ok().and_then(|head| *head);
+        let head = self.head.beyond(position).await;
         head.ok_or_else(|| closed("wait for events"))
     }
 
     async fn close(&self) {
         let mut state = self.state.lock().await;
         *state = None;
-        self.head.send_replace(None);
+        self.head.set(None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod events;
+mod head;
 mod inline;
 mod key;
 mod lease;
@@ -21,12 +22,11 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard, watch};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
-use self::{log::Log, projection::Entry};
+use self::{head::Head, log::Log, projection::Entry};
 use crate::{
     name::StreamName,
-    order::Position,
     projector::InlineProjection,
     snapshot::Snapshot,
     store::{Store, StoreError, StoreErrorKind},
@@ -69,8 +69,8 @@ pub struct MemoryStore {
     /// what must wait while it holds the lock (folding) works on a copy of what it changes, so
     /// that dropping it there leaves nothing behind.
     state: Mutex<Option<State>>,
-    /// The head for those who wait for it; `None` once the store is closed.
-    head: watch::Sender<Option<Position>>,
+    /// The head for those who wait for it.
+    head: Head,
 }
 
 /// Everything the store knows.
@@ -88,7 +88,7 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self {
             state: Mutex::new(Some(State::default())),
-            head: watch::Sender::new(Some(Position::START)),
+            head: Head::default(),
         }
     }
 
@@ -108,7 +108,7 @@ impl Default for MemoryStore {
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryStore")
-            .field("head", &*self.head.borrow())
+            .field("head", &self.head.get())
             .finish_non_exhaustive()
     }
 }

@@ -159,8 +159,7 @@ impl<S: Saga> ProcessManager for Linear<S> {
             },
             Input::Rejected { step, reason } => {
                 self.set(step, Progress::Refused);
-                self.failure
-                    .get_or_insert_with(|| format!("{step}: {reason}"));
+                self.blame(step, reason);
             }
             Input::Deadline { name } if *name == PLAN => {
                 let within = self.start.as_ref().and_then(|start| start.plan.within());
@@ -247,6 +246,19 @@ impl<S> Linear<S> {
         let index = start.plan.steps().iter().position(|step| step.name == name);
         if let Some(step) = index.and_then(|index| self.steps.get_mut(index)) {
             *step = progress;
+        }
+    }
+
+    /// Notes why the rest is not done any more, unless that is known already.
+    fn blame(&mut self, step: &str, reason: &str) {
+        let Some(failure) = &self.failure else {
+            self.failure = Some(format!("{step}: {reason}"));
+            return;
+        };
+        // A step that the plan's deadline took back tells what stood in its way until then.
+        let within = self.start.as_ref().and_then(|start| start.plan.within());
+        if *failure == too_late(within) && reason.starts_with(failure.as_str()) {
+            self.failure = Some(reason.to_owned());
         }
     }
 

@@ -28,6 +28,13 @@ impl Backoff {
         }
     }
 
+    /// The waits of one who holds leases, with something it does. The number in its name tells it
+    /// from all others; the process id is left out, so that a simulated world is the same wherever
+    /// it is run.
+    pub(crate) fn of(owner: &str, what: &str) -> Self {
+        Self::new((owner.rsplit(' ').next(), what))
+    }
+
     /// Starts from the shortest wait again.
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;

@@ -103,6 +103,7 @@ pub(super) async fn caught_up(
         let wake = deadline.map_or(asks, |deadline| asks.min(deadline));
         match &mut health {
             Some(health) => tokio::select! {
+                biased;
                 () = until(health, position) => {}
                 () = tokio::time::sleep_until(wake) => {}
             },

@@ -53,10 +53,11 @@ impl Projections {
     /// Registers projections, and has them follow the log from now on.
     ///
     /// Unless `following`, that is left to other processes; inline projections are part of every
-    /// append all the same.
+    /// append all the same. The number tells this engine from all others on the store.
     pub(crate) async fn start(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
+        number: Uuid,
         factories: Vec<Arc<dyn ProjectorFactory>>,
         options: ProjectionOptions,
         following: bool,
@@ -71,7 +72,9 @@ impl Projections {
         for factory in factories.iter().filter(|factory| factory.spec().inline) {
             factory.install_inline(&store).await?;
         }
-        let unique = Uuid::new_v4().as_fields().0;
+        // The end of it, since ids may begin with the time.
+        let [.., a, b, c, d] = number.into_bytes();
+        let unique = u32::from_be_bytes([a, b, c, d]);
         let log = SharedLog::new(Arc::clone(&store), options.page_size);
         let mut projections = Self {
             store,
@@ -134,7 +137,7 @@ impl Projections {
             ),
             status,
             stop: self.stop.subscribe(),
-            backoff: Backoff::new((&self.owner, &factory.spec().name)),
+            backoff: Backoff::of(&self.owner, &factory.spec().name),
         }
     }
 

@@ -25,6 +25,7 @@ impl InlineWatch {
                 self.status.problem(with_causes(&error));
             }
             tokio::select! {
+                biased;
                 _ = self.stop.changed() => {}
                 () = tokio::time::sleep(self.poll) => {}
             }

@@ -182,6 +182,7 @@ impl Runner {
     /// Waits for more events, or until it is time to look at the record.
     async fn wait(&mut self, reached: Position, look: Instant) -> Result<(), StoreError> {
         tokio::select! {
+            biased;
             _ = self.stop.changed() => Ok(()),
             head = self.store.wait_beyond(reached) => head.map(drop),
             () = tokio::time::sleep_until(look) => Ok(()),
@@ -315,6 +316,7 @@ impl Runner {
     /// Waits, but not when it is time to stop.
     async fn pause(&mut self, time: Duration) {
         tokio::select! {
+            biased;
             _ = self.stop.changed() => {}
             () = tokio::time::sleep(time) => {}
         }

@@ -103,7 +103,7 @@ impl<P: ProcessManager> SagaKind for Kind<P> {
         let runner = Runner::<P> {
             receivers: Receivers::of::<P>(),
             name: runner_name(P::NAME),
-            backoff: Backoff::new((&running.owner, P::NAME)),
+            backoff: Backoff::of(&running.owner, P::NAME),
             journal: running.journal,
             log: running.log,
             owner: running.owner,

@@ -125,7 +125,7 @@ impl<P: ProcessManager> Runner<P> {
             committed: checkpoint.position,
             commit_at: Instant::now() + self.options.checkpoint,
             renew_at: Instant::now() + self.options.lease / 3,
-            backoff: Backoff::new((&self.owner, &self.name)),
+            backoff: Backoff::of(&self.owner, &self.name),
         }
     }
 

@@ -30,6 +30,17 @@ impl Tally {
     }
 }
 
+/// The log, a line for each event.
+pub(crate) async fn lines(store: &MemoryStore) -> Vec<String> {
+    let page = store.read_log(LogRead::after(Position::START, usize::MAX));
+    let events = page.await.unwrap().events.into_iter();
+    let line = |event: annals_core::StoredEvent| {
+        let payload = String::from_utf8_lossy(&event.payload).into_owned();
+        format!("{:?} {payload}", event.header)
+    };
+    events.map(line).collect()
+}
+
 /// Checks the whole log; answers what is wrong first.
 pub(crate) async fn check(store: &MemoryStore, transfers: usize) -> Result<(), String> {
     let page = store

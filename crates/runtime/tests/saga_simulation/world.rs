@@ -65,8 +65,17 @@ struct World {
     faults: Faults,
 }
 
-/// Runs a script; answers how many operations the first node did, or what is wrong with the log.
-pub(crate) fn run(seed: u64, script: Script) -> Result<u64, String> {
+/// What became of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Course {
+    /// How many operations the first node did.
+    pub(crate) operations: u64,
+    /// The log, a line for each event.
+    pub(crate) log: Vec<String>,
+}
+
+/// Runs a script; answers what became of it, or what is wrong with the log.
+pub(crate) fn run(seed: u64, script: Script) -> Result<Course, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -89,7 +98,7 @@ pub(crate) fn run(seed: u64, script: Script) -> Result<u64, String> {
 }
 
 impl World {
-    async fn play(&mut self, script: Script) -> Result<u64, String> {
+    async fn play(&mut self, script: Script) -> Result<Course, String> {
         self.prepare(script).await;
         let (node, app) = self.node(self.faults).await;
         let first = Arc::clone(&node);
@@ -109,7 +118,8 @@ impl World {
         let operations = first.operations();
         self.settle(running).await?;
         ledger::check(&self.store, script.transfers).await?;
-        Ok(operations)
+        let log = ledger::lines(&self.store).await;
+        Ok(Course { operations, log })
     }
 
     async fn prepare(&mut self, script: Script) {

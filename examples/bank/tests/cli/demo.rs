@@ -27,7 +27,7 @@ fn the_demo_tells_its_story_twice_and_leaves_other_stores_alone() {
     for said in [
         "An overdraft is rejected",
         "30 arrived, 60 came back",
-        "compensated (not done within 1s)",
+        "compensated (not done within 1s",
         "the account is frozen",
         "nothing in flight",
         "ok     money is conserved",

@@ -119,17 +119,18 @@ fn a_frozen_account_gets_its_money_when_it_is_unfrozen_in_time() {
 
 #[test]
 fn money_goes_back_when_the_other_account_stays_frozen_for_too_long() {
+    let too_late = "not done within 30s (the account is frozen)";
     let undoing = put_off()
         .when_time_passes(WITHIN - SECOND)
         .then_waits_for(["credit"])
         .when_time_passes(SECOND)
         .then_waits_for(["undo:debit"])
         .then_sends::<Account>("undo:debit", "a", &give_back())
-        .then_stands(SagaStatus::Compensating, Some("not done within 30s"));
+        .then_stands(SagaStatus::Compensating, Some(too_late));
     let _ended = undoing
         .when_done("undo:debit")
         .then_deadlines([])
-        .then_stands(SagaStatus::Compensated, Some("not done within 30s"));
+        .then_stands(SagaStatus::Compensated, Some(too_late));
 }
 
 #[test]

@@ -146,6 +146,10 @@ mod tests {
                 Reason::OtherCurrency,
             ),
             ("not done within 30s", Reason::DeadlinePassed),
+            (
+                "not done within 30s (the account is frozen)",
+                Reason::DeadlinePassed,
+            ),
             ("given up", Reason::TransferRefused),
         ] {
             assert_eq!(Reason::of_transfer(said, &transfer, usd), reason, "{said}");

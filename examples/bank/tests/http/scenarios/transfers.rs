@@ -316,10 +316,14 @@ async fn money_comes_back_from_a_frozen_account_when_the_deadline_has_passed() {
     bank.change("b", "freeze").await;
     bank.post("/transfers", transfer(100, "t")).await.ok(202);
     let ended = bank.transferred("t").await;
-    assert_eq!(
-        (&ended["status"], &ended["reason"]),
-        (&json!("compensated"), &json!("not done within 300ms"))
-    );
+    assert_eq!(ended["status"], "compensated");
+    // A slow machine may not have got to ask the account by then.
+    let reasons = [
+        "not done within 300ms (the account is frozen)",
+        "not done within 300ms",
+    ];
+    let reason = ended["reason"].as_str().unwrap();
+    assert!(reasons.contains(&reason), "{reason}");
     assert_eq!((bank.balance("a").await, bank.balance("b").await), (100, 0));
     bank.close().await;
 }
