@@ -35,7 +35,18 @@ impl Annals {
     /// # Errors
     /// When the URL is not one of these, or the store can't be opened.
     pub async fn open(url: &str) -> Result<Builder, OpenError> {
-        Ok(Builder::new(open_store(url).await?))
+        Ok(Builder::new(open_store(url, true).await?))
+    }
+
+    /// Opens the store at a URL as [`open`](Self::open) does, but makes none where there is none: for
+    /// tools that look at a store or repair it, and must not answer from an empty one because
+    /// somebody misspelt its URL.
+    ///
+    /// # Errors
+    /// As with `open`, and of [`StoreErrorKind::NotFound`](annals_core::StoreErrorKind::NotFound)
+    /// when there is no store.
+    pub async fn open_existing(url: &str) -> Result<Builder, OpenError> {
+        Ok(Builder::new(open_store(url, false).await?))
     }
 
     /// Wires an application on a store that is open already.
@@ -44,19 +55,25 @@ impl Annals {
     }
 }
 
-async fn open_store(url: &str) -> Result<Arc<dyn Store>, OpenError> {
+async fn open_store(url: &str, create: bool) -> Result<Arc<dyn Store>, OpenError> {
     match url.split_once(':') {
         Some(("memory", "")) => Ok(Arc::new(MemoryStore::new())),
         #[cfg(feature = "sqlite")]
         Some(("sqlite", _)) => {
-            let options = annals_sqlite::SqliteOptions::default();
+            let options = annals_sqlite::SqliteOptions {
+                create,
+                ..annals_sqlite::SqliteOptions::default()
+            };
             Ok(Arc::new(
                 annals_sqlite::SqliteStore::open(url, options).await?,
             ))
         }
         #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", _)) => {
-            let options = annals_postgres::PostgresOptions::default();
+            let options = annals_postgres::PostgresOptions {
+                create,
+                ..annals_postgres::PostgresOptions::default()
+            };
             Ok(Arc::new(
                 annals_postgres::PostgresStore::open(url, options).await?,
             ))

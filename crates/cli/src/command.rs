@@ -28,8 +28,8 @@ pub enum OperatorCommand {
 impl OperatorCommand {
     /// Whether the command makes sense on a store that does not exist yet.
     ///
-    /// An application refuses the others there, rather than answer from a store that a misspelt
-    /// path has just brought into being.
+    /// An application opens the store for the others by `Annals::open_existing`, rather than answer
+    /// from one that a misspelt path or URL has just brought into being.
     #[must_use]
     pub fn may_create_store(&self) -> bool {
         matches!(

@@ -33,22 +33,28 @@ const MIGRATIONS: &[Migration] = migrations! {
 
 const DOING: &str = "bring the store's tables up to date";
 
-/// Brings the schema up to date, and tells from what; `begin` begins a write transaction.
+/// Brings the schema up to date, and tells from what; `begin` begins a write transaction. Where
+/// there is no store yet, one is made if `create` says so.
 ///
 /// A store that is up to date is only looked at, so that it can be opened where nothing can be
 /// written, and by a role that may only use it.
 ///
 /// # Errors
-/// [`StoreErrorKind::NewerSchema`] when a newer release has been here.
+/// [`StoreErrorKind::NewerSchema`] when a newer release has been here, and
+/// [`StoreErrorKind::NotFound`] when there is no store and none is to be made.
 pub(crate) async fn migrate(
     conn: &mut PgConnection,
     sql: &Sql,
     begin: &str,
+    create: bool,
 ) -> Result<Migrated, StoreError> {
     let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
     // In a transaction, because a pooler may give each statement another server otherwise.
     run(conn, begin).await?;
     let mut newest = found(conn, sql, known).await?;
+    if newest == 0 && !create {
+        return Err(missing(sql));
+    }
     if newest < known {
         sql.query(sql::LOCK_MIGRATIONS)
             .execute(&mut *conn)
@@ -66,6 +72,12 @@ pub(crate) async fn migrate(
         from: count(newest),
         to: count(known),
     })
+}
+
+fn missing(sql: &Sql) -> StoreError {
+    let schema = sql.schema().name();
+    let problem = format!("schema `{schema}` holds no store, and none is to be made");
+    StoreError::new(StoreErrorKind::NotFound, "open the store").caused_by(problem)
 }
 
 /// The newest migration that has run, 0 when none has; one beyond `known` is refused.

@@ -44,7 +44,7 @@ pub(crate) async fn open(url: &str, options: PostgresOptions) -> Result<Opened, 
     let begin = begin_text(&options);
     let mut attempts = Attempts::default();
     let migrated = loop {
-        match prepare(&connect, &sql, &begin).await {
+        match prepare(&connect, &sql, &begin, options.create).await {
             Ok(migrated) => break migrated,
             Err(error) if attempts.go_on_after(&error).await => {}
             Err(error) => return Err(error),
@@ -95,13 +95,14 @@ async fn prepare(
     connect: &PgConnectOptions,
     sql: &Sql,
     begin: &str,
+    create: bool,
 ) -> Result<Migrated, StoreError> {
     let mut conn = connect
         .connect()
         .await
         .map_err(failed("connect to the database"))?;
     check_release(&conn)?;
-    let migrated = migrate::migrate(&mut conn, sql, begin).await?;
+    let migrated = migrate::migrate(&mut conn, sql, begin, create).await?;
     // It has done its work; an unclean end changes nothing.
     conn.close().await.ok();
     Ok(migrated)

@@ -5,11 +5,13 @@ use std::time::Duration;
 /// How [`PostgresStore::open`](crate::PostgresStore::open) opens a store.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// The schema that holds the store's tables; made if it is not there. Default: `annals`.
+    /// The schema that holds the store's tables. Default: `annals`.
     ///
     /// 1 to 63 lower-case letters, digits and `_`, not starting with a digit or `pg_`. The URL
     /// parameter `schema` overrides it.
     pub schema: String,
+    /// Whether the schema and its tables are made if they are not there. Default: yes.
+    pub create: bool,
     /// How many connections read, and write what is not an append. The appends have one of
     /// their own, and so do [`notifications`](Self::notifications). Default: 8; the URL
     /// parameter `max_connections` overrides it.
@@ -39,6 +41,7 @@ impl Default for PostgresOptions {
     fn default() -> Self {
         Self {
             schema: "annals".to_owned(),
+            create: true,
             max_connections: 8,
             acquire_timeout: Duration::from_secs(30),
             lock_timeout: Duration::from_secs(30),

@@ -52,6 +52,31 @@ async fn stores_in_two_schemas_know_nothing_of_each_other() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_not_there_is_not_made_unasked() {
+    let schema = TestSchema::create().await;
+    let existing = || PostgresOptions {
+        create: false,
+        ..PostgresOptions::default()
+    };
+    let error = PostgresStore::open(&schema.url(), existing()).await;
+    let error = error.expect_err("there is no store");
+    assert_eq!(error.kind(), StoreErrorKind::NotFound);
+    let cause = error.source().unwrap().to_string();
+    assert!(cause.contains(schema.name()), "{cause}");
+    let mut conn = plain(&schema).await;
+    let made: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_namespace WHERE nspname = $1")
+        .bind(schema.name())
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(made, 0);
+
+    open(&schema).await.close().await;
+    let store = PostgresStore::open(&schema.url(), existing()).await;
+    store.unwrap().close().await;
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused() {
     let schema = TestSchema::create().await;
     open(&schema).await.close().await;

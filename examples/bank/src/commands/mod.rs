@@ -105,7 +105,10 @@ async fn operate(command: OperatorCommand, mut options: OperatorOptions) -> Resu
     {
         return Err(BankError::NoStore { path });
     }
-    let builder = wiring::bank(url).await?;
+    let builder = match command.may_create_store() {
+        true => wiring::bank(url).await?,
+        false => wiring::existing_bank(url).await?,
+    };
     cli::run(command, builder, &options, checks::all()).await?;
     Ok(())
 }

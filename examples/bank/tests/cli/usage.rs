@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use annals_testing::postgres::TestSchema;
+
 use crate::bank::Bank;
 
 #[test]
@@ -55,6 +57,20 @@ fn looking_at_a_missing_store_does_not_make_one() {
         "{error}"
     );
     assert!(!bank.path().join("bank.db").exists());
+}
+
+#[tokio::test]
+async fn looking_at_a_missing_schema_does_not_make_one() {
+    let schema = TestSchema::create().await;
+    let bank = Bank::on(schema.url());
+    for _ in 0..2 {
+        let error = bank.fails(&["store", "stats"]);
+        let missing = format!("schema `{}` holds no store", schema.name());
+        assert!(error.contains(&missing), "{error}");
+        assert!(error.contains("check the path or URL"), "{error}");
+    }
+    bank.ok(&["store", "migrate"]);
+    bank.ok(&["store", "stats"]);
 }
 
 #[test]
