@@ -15,6 +15,7 @@ use crate::{
     lock::lock_log,
     log,
     projections::inline::{Gap, fold_inline},
+    pulse::UNWATCHED,
     transaction::Session,
     writer::{DOING, refusal},
 };
@@ -61,7 +62,11 @@ impl PostgresStore {
         check(&append)?;
         run(conn, SAVEPOINT).await.map_err(not_in_transaction)?;
         let sql = &self.shared.connections.sql;
-        let mut session = Session { conn, sql };
+        let mut session = Session {
+            conn,
+            sql,
+            pulse: &UNWATCHED,
+        };
         let appended = self.append_at_savepoint(&mut session, &append).await;
         let end = match appended {
             Ok(_) => RELEASE,

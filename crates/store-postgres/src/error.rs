@@ -14,14 +14,17 @@ pub(crate) fn failed(doing: impl Into<String>) -> impl FnOnce(sqlx::Error) -> St
     }
 }
 
+/// The error of a server that leaves a question open for too long.
+pub(crate) fn silent(doing: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, doing).caused_by("the server does not answer")
+}
+
 /// What an error means to a caller, by its SQLSTATE and never by its text.
 pub(crate) fn kind_of(error: &sqlx::Error) -> StoreErrorKind {
     match error {
         sqlx::Error::Database(error) => error
             .code()
             .map_or(StoreErrorKind::Other, |code| kind_of_state(&code)),
-        sqlx::Error::PoolTimedOut => StoreErrorKind::Busy,
-        sqlx::Error::PoolClosed => StoreErrorKind::Closed,
         // A connection that was cut off shows as any of these.
         sqlx::Error::Io(_)
         | sqlx::Error::Protocol(_)

@@ -30,6 +30,7 @@ pub(crate) async fn tag_mismatches(
     limit: usize,
 ) -> Result<Vec<TagMismatch>, StoreError> {
     const DOING: &str = "compare the index of tags with the events";
+    session.pulse.takes_long();
     let rows = session
         .sql
         .query(sql::TAG_MISMATCHES)

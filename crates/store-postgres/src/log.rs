@@ -183,10 +183,12 @@ async fn fetch(
         .replace("/*order*/", order)
         .replace("/*limit*/", &filter.sql);
     let statement = bound(session.sql.composed(&statement), filter.binds);
+    let pulse = session.pulse;
     let mut rows = statement.fetch(&mut *session.conn);
     let mut reader = Reader::new(doing);
     let mut found = Vec::new();
     while let Some(row) = rows.try_next().await.map_err(failed(doing))? {
+        pulse.beat();
         found.push(reader.read(&row)?);
     }
     drop(rows);
@@ -203,6 +205,7 @@ async fn complete(
     let mut events = Vec::with_capacity(found.len());
     for mut read in found {
         if read.lacks_payload {
+            session.pulse.beat();
             let left = i64::try_from(budget.left()).unwrap_or(i64::MAX);
             let row = session
                 .sql

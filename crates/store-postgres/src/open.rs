@@ -3,15 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{Migrated, StoreError, StoreErrorKind};
-use sqlx::{
-    ConnectOptions as _, Connection as _, PgConnection,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use tokio::time::timeout;
 
 use crate::{
     PostgresOptions,
-    error::failed,
+    error::{failed, silent},
     location, migrate,
+    pool::Pool,
     retry::Attempts,
     sql::{Schema, Sql},
     transaction::{Connections, begin_text},
@@ -19,8 +18,8 @@ use crate::{
 
 /// The oldest server that the store is tested with, as PostgreSQL numbers releases.
 const OLDEST_SERVER: u32 = 140_000;
-/// A pooled connection that was idle for longer is tried before it is used.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+/// How long a connection may take to be made.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many statements a connection keeps prepared.
 const PREPARED_STATEMENTS: usize = 200;
 
@@ -50,21 +49,8 @@ pub(crate) async fn open(url: &str, options: PostgresOptions) -> Result<Opened, 
             Err(error) => return Err(error),
         }
     };
-    let pool = PgPoolOptions::new()
-        .max_connections(options.max_connections.max(1))
-        .acquire_timeout(options.acquire_timeout)
-        .test_before_acquire(false)
-        .before_acquire(|conn, known| {
-            Box::pin(async move {
-                // After a restart of the server all of them may be broken.
-                if known.idle_for > TRUSTED_IDLE {
-                    conn.ping().await?;
-                }
-                Ok(true)
-            })
-        })
-        .connect_lazy_with(connect.clone());
-    let connections = Connections::new(pool, sql, &begin, options.transaction_pooling);
+    let pool = Pool::new(connect.clone(), &options);
+    let connections = Connections::new(pool, sql, &begin, &options);
     Ok(Opened {
         connections: Arc::new(connections),
         connect,
@@ -97,10 +83,11 @@ async fn prepare(
     begin: &str,
     create: bool,
 ) -> Result<Migrated, StoreError> {
-    let mut conn = connect
-        .connect()
-        .await
-        .map_err(failed("connect to the database"))?;
+    const DOING: &str = "connect to the database";
+    let connected = timeout(CONNECT_TIMEOUT, connect.connect()).await;
+    let mut conn = connected
+        .map_err(|_| silent(DOING))?
+        .map_err(failed(DOING))?;
     check_release(&conn)?;
     let migrated = migrate::migrate(&mut conn, sql, begin, create).await?;
     // It has done its work; an unclean end changes nothing.

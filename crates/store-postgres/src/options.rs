@@ -16,7 +16,8 @@ pub struct PostgresOptions {
     /// their own, and so do [`notifications`](Self::notifications). Default: 8; the URL
     /// parameter `max_connections` overrides it.
     pub max_connections: u32,
-    /// How long to wait for one of these connections. Default: 30 seconds.
+    /// How long to wait for one of these connections while others use them all. Default: 30
+    /// seconds. A server that can't be reached is waited for 5 seconds at most.
     pub acquire_timeout: Duration,
     /// How long to wait for other processes' locks before giving up. Default: 30 seconds.
     pub lock_timeout: Duration,

@@ -9,28 +9,40 @@ use std::{sync::Arc, time::Duration};
 
 use annals_core::{StoreError, StoreErrorKind};
 use futures_util::future::BoxFuture;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use crate::{
     PostgresOptions,
-    error::{failed, is_read_only},
+    error::{failed, is_read_only, silent},
+    pool::Pool,
+    pulse::Pulse,
     retry::{Attempts, Failure},
     sql::Sql,
 };
+
+/// How long the server may take for one answer that waits for nobody's lock.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long it may take for a commit, and for what a transaction does between two signs of life
+/// besides waiting for a lock.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An open transaction, or a connection to read from, with the statements that fit its store.
 #[derive(Debug)]
 pub(crate) struct Session<'c> {
     pub(crate) conn: &'c mut PgConnection,
     pub(crate) sql: &'c Sql,
+    /// Whatever takes long says here that it gets on, or it is given up.
+    pub(crate) pulse: &'c Pulse,
 }
 
 /// What the work of a store is done with.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    pub(crate) pool: PgPool,
+    pub(crate) pool: Pool,
     pub(crate) sql: Sql,
+    lock_timeout: Duration,
     /// Begins a transaction that writes.
     begin: Arc<str>,
     /// Begins a transaction that reads; none where single statements need no transaction.
@@ -66,12 +78,14 @@ pub(crate) fn begin_text(options: &PostgresOptions) -> String {
 }
 
 impl Connections {
-    pub(crate) fn new(pool: PgPool, sql: Sql, begin: &str, transaction_pooling: bool) -> Self {
+    pub(crate) fn new(pool: Pool, sql: Sql, begin: &str, options: &PostgresOptions) -> Self {
         Self {
             pool,
             sql,
+            lock_timeout: options.lock_timeout,
             begin: begin.into(),
-            begin_reading: transaction_pooling
+            begin_reading: options
+                .transaction_pooling
                 .then_some("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; DEALLOCATE ALL"),
         }
     }
@@ -103,8 +117,12 @@ impl Connections {
         let this = Arc::clone(self);
         run(doing, async move {
             let mut attempts = Attempts::default();
+            let how = How {
+                begin: Some(&this.begin),
+                patience: this.lock_timeout.saturating_add(PATIENCE),
+            };
             loop {
-                match this.attempt(doing, Some(&this.begin), &input, &work).await {
+                match this.attempt(doing, how, &input, &work).await {
                     Err(Undone::Before(error)) => {
                         let transient = match error.store_error() {
                             Some(error) => attempts.go_on_after(error).await,
@@ -144,9 +162,12 @@ impl Connections {
         let this = Arc::clone(self);
         run(doing, async move {
             let mut attempts = Attempts::default();
+            let how = How {
+                begin: this.begin_reading,
+                patience: ANSWER,
+            };
             loop {
-                let begin = this.begin_reading;
-                let error = match this.attempt(doing, begin, &input, &work).await {
+                let error = match this.attempt(doing, how, &input, &work).await {
                     Ok(value) => return Ok(value),
                     Err(Undone::Before(error)) => error,
                     Err(Undone::AtCommit(error)) => error.into(),
@@ -163,11 +184,12 @@ impl Connections {
         .await
     }
 
-    /// Does the work once, in a transaction if there is a statement to begin one.
+    /// Does the work once, in a transaction if there is a statement to begin one. The connection is
+    /// closed unless all ends cleanly, and the server undoes what it was in the middle of.
     async fn attempt<I, T, E, W>(
         &self,
         doing: &'static str,
-        begin: Option<&str>,
+        how: How<'_>,
         input: &I,
         work: &W,
     ) -> Result<T, Undone<E>>
@@ -175,39 +197,51 @@ impl Connections {
         E: Failure,
         W: for<'a, 'c> Fn(&'a mut Session<'c>, &'a I) -> BoxFuture<'a, Result<T, E>>,
     {
-        let before = |error| Undone::Before(E::from(failed(doing)(error)));
-        let mut lent = Lent(Some(self.pool.acquire().await.map_err(before)?));
-        let Some(conn) = lent.0.as_deref_mut() else {
-            return Err(before(sqlx::Error::PoolClosed));
-        };
-        let sql = &self.sql;
-        let Some(begin) = begin else {
-            let value = work(&mut Session { conn, sql }, input).await;
+        let before = |error: StoreError| Undone::Before(E::from(error));
+        let mut lent = self.pool.take(doing).await.map_err(before)?;
+        let (sql, pulse) = (&self.sql, &Pulse::default());
+        let Some(begin) = how.begin else {
+            let conn = &mut lent.conn;
+            let mut session = Session { conn, sql, pulse };
+            let value = pulse.watch(how.patience, work(&mut session, input)).await;
+            let value = value.ok_or_else(|| before(silent(doing)))?;
             let value = value.map_err(Undone::Before)?;
-            lent.give_back();
+            self.pool.give_back(lent);
             return Ok(value);
         };
-        let begin = AssertSqlSafe(begin);
-        let mut transaction = conn.begin_with(begin).await.map_err(before)?;
+        let begun = lent.conn.begin_with(AssertSqlSafe(begin));
+        let begun = in_time(doing, ANSWER, begun).await;
+        let mut transaction = begun.map_err(before)?;
         let conn = &mut *transaction;
-        let result = work(&mut Session { conn, sql }, input).await;
-        match result {
+        let mut session = Session { conn, sql, pulse };
+        let result = pulse.watch(how.patience, work(&mut session, input)).await;
+        match result.ok_or_else(|| before(silent(doing)))? {
             Ok(value) => {
-                let committed = transaction.commit().await;
-                committed.map_err(|error| Undone::AtCommit(failed(doing)(error)))?;
-                lent.give_back();
+                let committed = in_time(doing, PATIENCE, transaction.commit()).await;
+                committed.map_err(Undone::AtCommit)?;
+                self.pool.give_back(lent);
                 Ok(value)
             }
             Err(error) => {
                 let elsewhere = error.store_error().is_some_and(is_read_only);
                 // A connection that can't even roll back is closed, which does it as well.
-                if transaction.rollback().await.is_ok() && !elsewhere {
-                    lent.give_back();
+                let rolled_back = in_time(doing, ANSWER, transaction.rollback()).await;
+                if rolled_back.is_ok() && !elsewhere {
+                    self.pool.give_back(lent);
                 }
                 Err(Undone::Before(error))
             }
         }
     }
+}
+
+/// How an attempt is made.
+#[derive(Clone, Copy, Debug)]
+struct How<'a> {
+    /// Begins a transaction, unless none is needed.
+    begin: Option<&'a str>,
+    /// How long the work may show no sign of life.
+    patience: Duration,
 }
 
 /// Why an attempt came to nothing.
@@ -218,22 +252,14 @@ enum Undone<E> {
     AtCommit(StoreError),
 }
 
-/// A pooled connection that is closed unless it is given back.
-struct Lent(Option<PoolConnection<Postgres>>);
-
-impl Lent {
-    fn give_back(mut self) {
-        drop(self.0.take());
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if let Some(conn) = self.0.take() {
-            // The server undoes what a closed connection was in the middle of.
-            drop(conn.detach());
-        }
-    }
+/// Waits for the server's answer, but not for ever: a host that dies says nothing any more.
+async fn in_time<T>(
+    doing: &'static str,
+    time: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    let answered = timeout(time, answer).await;
+    answered.map_err(|_| silent(doing))?.map_err(failed(doing))
 }
 
 /// Runs something to its end, whether or not the caller still waits.

@@ -4,10 +4,9 @@
 //! arrays, and rows that come in the order of the key two thirds of that of others.
 
 use annals_core::{Column, Row, StoreError, TableSpec, Value};
-use sqlx::PgConnection;
 
 use super::values;
-use crate::error::failed;
+use crate::{error::failed, transaction::Session};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const END: [u8; 2] = (-1_i16).to_be_bytes();
@@ -16,7 +15,7 @@ const PIECE: usize = 1 << 18;
 
 /// Sends rows, whose keys the table does not have, to a COPY statement.
 pub(crate) async fn rows(
-    conn: &mut PgConnection,
+    session: &mut Session<'_>,
     statement: &str,
     table: &TableSpec,
     rows: &[Row],
@@ -24,23 +23,28 @@ pub(crate) async fn rows(
     let doing = || failed(format!("copy rows into `{}`", table.name));
     let columns: Vec<&Column> = table.columns.iter().collect();
     let width = i16::try_from(columns.len()).unwrap_or(i16::MAX);
-    let mut copy = conn.copy_in_raw(statement).await.map_err(doing())?;
+    // Beforehand: a COPY that is broken off after the server has refused it leaves an answer behind
+    // on the connection.
+    for row in rows {
+        values::check(table, &columns, row)?;
+    }
+    let pulse = session.pulse;
+    pulse.beat();
+    let mut copy = session.conn.copy_in_raw(statement).await.map_err(doing())?;
     let mut piece = SIGNATURE.to_vec();
     for row in rows {
-        if let Err(error) = values::check(table, &columns, row) {
-            copy.abort("a row does not fit").await.map_err(doing())?;
-            return Err(error);
-        }
         piece.extend(width.to_be_bytes());
         row.iter().for_each(|value| put(&mut piece, value));
         if piece.len() >= PIECE {
             copy.send(&*piece).await.map_err(doing())?;
+            pulse.beat();
             piece.clear();
         }
     }
     piece.extend(END);
     copy.send(&*piece).await.map_err(doing())?;
     copy.finish().await.map_err(doing())?;
+    pulse.beat();
     Ok(())
 }
 

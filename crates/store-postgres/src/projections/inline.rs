@@ -272,6 +272,7 @@ async fn fold_and_move(
     let Some(last) = events.last() else {
         return Ok(());
     };
+    session.pulse.beat();
     projection.fold(events, Target::Live, session).await?;
     session
         .sql

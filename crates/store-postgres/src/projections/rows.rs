@@ -59,6 +59,7 @@ pub(crate) async fn by_keys(
     let doing = || failed(format!("read rows of `{}`", table.name));
     let sql = named(session, table, target).select_by_keys();
     let columns: Vec<_> = table.key_columns().collect();
+    let pulse = session.pulse;
     let mut rows = Vec::with_capacity(keys.len());
     // A key that can't be stored has no row.
     let keys: Vec<_> = keys.iter().filter(|key| values::storable(key)).collect();
@@ -68,6 +69,7 @@ pub(crate) async fn by_keys(
         let query = statements::query(sql.clone(), binds);
         let mut found = query.fetch(&mut *session.conn);
         while let Some(row) = found.try_next().await.map_err(doing())? {
+            pulse.beat();
             rows.push(values::read(&row, 0, table.columns.iter()).map_err(doing())?);
         }
     }
@@ -91,9 +93,11 @@ pub(crate) async fn scan(
     binds
         .add(i64::try_from(limit).unwrap_or(i64::MAX))
         .map_err(|error| doing()(sqlx::Error::Encode(error)))?;
+    let pulse = session.pulse;
     let mut found = statements::query(sql, binds).fetch(&mut *session.conn);
     let mut rows = Vec::new();
     while let Some(row) = found.try_next().await.map_err(doing())? {
+        pulse.beat();
         rows.push(values::read(&row, 0, table.columns.iter()).map_err(doing())?);
     }
     Ok(rows)
@@ -132,12 +136,12 @@ async fn fill(
         false => None,
     };
     let Some(key) = key else {
-        return copy::rows(session.conn, &statement, table, rows).await;
+        return copy::rows(session, &statement, table, rows).await;
     };
     // Nobody else sees the table without its key, as all of this is one transaction.
     let drop = named(session, table, target).drop_key(&key);
     tables::execute(session, drop).await?;
-    copy::rows(session.conn, &statement, table, rows).await?;
+    copy::rows(session, &statement, table, rows).await?;
     let add = named(session, table, target).add_key(&key);
     tables::execute(session, add).await
 }
@@ -169,6 +173,7 @@ async fn execute(
         let rest = rows.split_off(rows.len().min(CHUNK));
         let binds = values::arrays(table, columns, rows)?;
         let query = statements::query(statement.to_owned(), binds);
+        session.pulse.beat();
         query
             .execute(&mut *session.conn)
             .await

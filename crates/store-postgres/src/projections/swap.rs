@@ -34,6 +34,8 @@ pub(crate) async fn swap(
         return Err(error.caused_by("the projection has no table").into());
     };
     let (stored, checkpoint) = complete(session, request, fold).await?;
+    // To compare and to count the rows, and to make indexes.
+    session.pulse.takes_long();
     let comparable = checkpoint.position == stored.record.checkpoint.position;
     let differences = match request.verify {
         Some(samples) if comparable => verify::compare(session, table, samples).await?,
@@ -78,6 +80,7 @@ async fn catch_up(
             return Err(StoreError::new(StoreErrorKind::Corrupt, doing).into());
         };
         checkpoint = Checkpoint::at(last);
+        session.pulse.beat();
         let page = park_followers(session, request, page).await?;
         fold.fold(&page, Target::Rebuild, session).await?;
     }

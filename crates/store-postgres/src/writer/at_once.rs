@@ -12,12 +12,12 @@ use tokio::time::timeout;
 
 use super::{
     commit::{DOING, PATIENCE, Ready, Undone},
-    connection::silent,
     task::Writer,
 };
 use crate::{
-    error::{failed, is_read_only, is_unique_violation},
+    error::{failed, is_read_only, is_unique_violation, silent},
     insert::{Known, NewRow, insert_at_once, recorded},
+    pulse::UNWATCHED,
     transaction::Session,
 };
 
@@ -39,6 +39,7 @@ pub(super) async fn attempt(
     let mut session = Session {
         conn: &mut conn,
         sql: &sql,
+        pulse: &UNWATCHED,
     };
     let rows = decided.placed.iter().map(NewRow::from);
     let recorded = recorded(&decided.recorded);

@@ -5,12 +5,12 @@ use tokio::time::timeout;
 
 use super::{
     commit::{DOING, PATIENCE, check_alive},
-    connection::silent,
     task::Writer,
 };
 use crate::{
-    error::failed,
+    error::{failed, silent},
     projections::inline::{Installed, fold_next_page, stop_at},
+    pulse::UNWATCHED,
     transaction::Session,
 };
 
@@ -50,6 +50,7 @@ async fn step(
     let mut session = Session {
         conn: &mut transaction,
         sql: &sql,
+        pulse: &UNWATCHED,
     };
     let work = async {
         let more = match stop {

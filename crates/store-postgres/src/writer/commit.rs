@@ -11,16 +11,16 @@ use tokio::time::timeout;
 
 use super::{
     at_once, behind,
-    connection::silent,
     heads::Heads,
     proof::{Found, Proof, look_for},
     task::Writer,
 };
 use crate::{
-    error::{failed, is_read_only, is_unique_violation},
+    error::{failed, is_read_only, is_unique_violation, silent},
     facts,
     insert::{NewRow, insert, recorded},
     projections::inline::{Gap, Installed, fold_inline},
+    pulse::UNWATCHED,
     retry::Attempts,
     transaction::Session,
 };
@@ -263,7 +263,11 @@ async fn write(
     // Read under the lock, as an installation is made under it.
     let installed = writer.installed();
     let sql = writer.link.sql.clone();
-    let mut session = Session { conn, sql: &sql };
+    let mut session = Session {
+        conn,
+        sql: &sql,
+        pulse: &UNWATCHED,
+    };
     if !installed.is_empty() && !session.conn.is_in_transaction() {
         return Err(Undone::Installed);
     }

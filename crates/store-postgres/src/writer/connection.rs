@@ -1,8 +1,8 @@
 //! The connection that appends, and its transactions.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use annals_core::{Position, StoreError, StoreErrorKind};
+use annals_core::{Position, StoreError};
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Postgres, Row as _,
     Transaction, postgres::PgConnectOptions,
@@ -10,12 +10,10 @@ use sqlx::{
 use uuid::Uuid;
 
 use crate::{
-    error::failed,
+    error::{failed, silent},
+    open::CONNECT_TIMEOUT,
     sql::{self, Sql},
 };
-
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How the writer connects, at first and after a connection was given up.
 pub(crate) struct Link {
@@ -145,9 +143,4 @@ impl Open<'_> {
             Self::Known(transaction) => transaction.rollback().await,
         }
     }
-}
-
-/// The error of a server that leaves a question open for too long.
-pub(super) fn silent(doing: &str) -> StoreError {
-    StoreError::new(StoreErrorKind::Unavailable, doing).caused_by("the server does not answer")
 }

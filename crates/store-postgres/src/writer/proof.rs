@@ -7,10 +7,14 @@ use uuid::Uuid;
 
 use super::{
     commit::{DOING, PATIENCE},
-    connection::silent,
     task::Writer,
 };
-use crate::{error::failed, event_row::clamped, retry::Attempts, sql};
+use crate::{
+    error::{failed, silent},
+    event_row::clamped,
+    retry::Attempts,
+    sql,
+};
 
 /// All that a batch has written. A part of it proves nothing: whoever got no answer may have
 /// repeated an append on another node, which committed it alone.

@@ -10,6 +10,7 @@ mod kills;
 mod ledger;
 mod lost_answers;
 mod network;
+mod outages;
 mod read_only;
 mod refusals;
 mod rights;

@@ -40,7 +40,8 @@ type Ambush = Arc<Mutex<Option<Trap>>>;
 #[derive(Debug)]
 struct Trap {
     markers: &'static [&'static [u8]],
-    lost: Lost,
+    /// None when it is held up for ever.
+    lost: Option<Lost>,
     sprung: oneshot::Sender<()>,
 }
 
@@ -59,6 +60,8 @@ struct Network {
     generation: u64,
     /// Whether bytes are held up, as when a cable is pulled.
     stalled: bool,
+    /// Connections of an earlier one are held up, as when a host dies and another takes its place.
+    host: u64,
 }
 
 impl Proxy {
@@ -73,6 +76,7 @@ impl Proxy {
             target,
             generation: 0,
             stalled: false,
+            host: 0,
         });
         let ambush = Ambush::default();
         let listening = listen(listener, watched, Arc::clone(&ambush));
@@ -101,6 +105,25 @@ impl Proxy {
         self.network.send_modify(|network| network.stalled = false);
     }
 
+    /// Passes nothing on any more on the connections that are there; nobody is told. New ones are
+    /// led to the server.
+    pub fn forsake(&self) {
+        self.network.send_modify(|network| network.host += 1);
+    }
+
+    /// Holds the connection up on which a client next sends one of `markers`, from there on and for
+    /// ever, as when the client is stopped in the middle of what it says. Else it is like
+    /// [`lose`](Self::lose).
+    ///
+    /// # Panics
+    /// As [`lose`](Self::lose) does.
+    pub fn hold_up_at(
+        &self,
+        markers: &'static [&'static [u8]],
+    ) -> impl Future<Output = ()> + use<> {
+        self.set_trap(None, markers)
+    }
+
     /// Breaks all connections, and leads new ones to this port.
     pub fn lead_to(&self, target: u16) {
         self.network.send_modify(|network| {
@@ -125,6 +148,14 @@ impl Proxy {
     pub fn lose(
         &self,
         lost: Lost,
+        markers: &'static [&'static [u8]],
+    ) -> impl Future<Output = ()> + use<> {
+        self.set_trap(Some(lost), markers)
+    }
+
+    fn set_trap(
+        &self,
+        lost: Option<Lost>,
         markers: &'static [&'static [u8]],
     ) -> impl Future<Output = ()> + use<> {
         let (sprung, happens) = oneshot::channel();
@@ -185,22 +216,39 @@ async fn connect(client: TcpStream, mut network: watch::Receiver<Network>, ambus
     let loses_answer = AtomicBool::new(false);
     tokio::select! {
         () = questions.pass(|message| match lock(&ambush).take_if(|trap| trap.awaits(message)) {
+            Some(Trap { lost: None, sprung, .. }) => {
+                // Whoever does not wait for it need not be told.
+                sprung.send(()).ok();
+                Fate::HeldUp
+            }
             Some(trap) => {
-                let passes = trap.lost == Lost::Answer;
+                let passes = trap.lost == Some(Lost::Answer);
                 loses_answer.store(passes, Ordering::SeqCst);
                 *lock(&caught) = Some(trap);
-                passes
+                if passes { Fate::Passes } else { Fate::Breaks }
             }
-            None => true,
+            None => Fate::Passes,
         }) => {}
-        () = answers.pass(|_| !loses_answer.load(Ordering::SeqCst)) => {}
+        () = answers.pass(|_| match loses_answer.load(Ordering::SeqCst) {
+            true => Fate::Breaks,
+            false => Fate::Passes,
+        }) => {}
         // An error means that the proxy is gone, and its connections go with it.
         _ = network.wait_for(|network| network.generation > generation) => {}
     }
     if let Some(trap) = lock(&caught).take() {
-        // Whoever does not wait for it need not be told.
         trap.sprung.send(()).ok();
     }
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Passes,
+    /// It is lost, and the connection with it.
+    Breaks,
+    /// Neither it nor anything after it arrives.
+    HeldUp,
 }
 
 /// One direction of a connection.
@@ -211,19 +259,26 @@ struct Pipe {
 }
 
 impl Pipe {
-    /// Passes bytes on until one end is gone, or `passes` says that they do not arrive.
-    async fn pass(mut self, mut passes: impl FnMut(&[u8]) -> bool) {
+    /// Passes bytes on until one end is gone, or `fate` says that they do not arrive.
+    async fn pass(mut self, mut fate: impl FnMut(&[u8]) -> Fate) {
+        let host = self.network.borrow().host;
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let Ok(count @ 1..) = self.from.read(&mut buffer).await else {
                 return;
             };
-            let flows = self.network.wait_for(|network| !network.stalled);
-            if flows.await.is_err() {
+            let flows = |network: &Network| !network.stalled && network.host == host;
+            if self.network.wait_for(flows).await.is_err() {
                 return;
             }
             let piece = &buffer[..count];
-            if !passes(piece) || self.to.write_all(piece).await.is_err() {
+            match fate(piece) {
+                Fate::Passes => {}
+                Fate::Breaks => return,
+                // An error, when the proxy is gone.
+                Fate::HeldUp => return drop(self.network.wait_for(|_| false).await),
+            }
+            if self.to.write_all(piece).await.is_err() {
                 return;
             }
         }
@@ -272,6 +327,33 @@ mod tests {
         assert!(silence.is_err(), "{silence:?}");
         proxy.flow();
         assert_eq!(client.read_u8().await.unwrap(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_forsaken_connection_hears_nothing_and_a_new_one_does() {
+        let proxy = Proxy::before(server(1).await).await;
+        let connect = || TcpStream::connect(("127.0.0.1", proxy.port()));
+        let mut first = connect().await.unwrap();
+        assert_eq!(ask(&mut first, 1).await.unwrap(), 2);
+        proxy.forsake();
+        let mut second = connect().await.unwrap();
+        assert_eq!(ask(&mut second, 1).await.unwrap(), 2);
+        let silence = timeout(Duration::from_millis(50), ask(&mut first, 1)).await;
+        assert!(silence.is_err(), "{silence:?}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_held_up_at_a_message() {
+        let proxy = Proxy::before(server(1).await).await;
+        let connect = || TcpStream::connect(("127.0.0.1", proxy.port()));
+        let mut first = connect().await.unwrap();
+        let happens = proxy.hold_up_at(&[&[7]]);
+        assert_eq!(ask(&mut first, 1).await.unwrap(), 2);
+        let silence = timeout(Duration::from_millis(50), ask(&mut first, 7)).await;
+        assert!(silence.is_err(), "{silence:?}");
+        happens.await;
+        let mut second = connect().await.unwrap();
+        assert_eq!(ask(&mut second, 7).await.unwrap(), 8);
     }
 
     #[tokio::test]

@@ -98,10 +98,12 @@ async fn apply_some<P: SqlProjection>(
     events: &[&Recorded<P::Event>],
 ) -> Result<(), Refused> {
     for event in events {
+        session.pulse.beat();
         apply::<P>(event, session.conn).await?;
     }
     // Deferred constraints are checked here, since at the commit nobody could say whose fault it
     // was; and a statement whose error `apply` has swallowed shows.
+    session.pulse.beat();
     let check = "SET CONSTRAINTS ALL IMMEDIATE".to_owned();
     let checked = tables::run(session, check).await;
     checked.map_err(|error| match store_failure(&error, &error.to_string()) {

@@ -41,6 +41,8 @@ async fn swap_in<P: SqlProjection>(
     fold: &Installed,
 ) -> Result<Swapped, RebuildError> {
     let (stored, checkpoint) = swap::complete(session, request, fold).await?;
+    // To compare and to count the rows, and to make indexes.
+    session.pulse.takes_long();
     let comparable = checkpoint.position == stored.record.checkpoint.position;
     let shadow = shadow::name(session.sql.schema().name(), P::NAME);
     let differences = match request.verify {

@@ -1,0 +1,180 @@
+//! The connections that all work but the appends shares.
+//!
+//! sqlx has a pool of its own, but one that keeps trying for as long as a caller would wait for
+//! its turn, ever less often: a server that came back was noticed seconds later, one that did not
+//! answer was taken for a busy one, and a connection that had gone silent kept its place for ever.
+//! Here waiting for a turn and waiting for the server are two things, each with its own end.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use annals_core::{StoreError, StoreErrorKind};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+use crate::{
+    PostgresOptions,
+    error::{failed, silent},
+    writer::closed,
+};
+
+/// A connection that was idle for longer is tried before it is used: after a restart of the server
+/// all of them may be broken.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+/// How long an idle connection may take to show that it is alive.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+/// For how long a server that is away is tried again.
+const AWAY: Duration = Duration::from_secs(5);
+/// The longest wait before it is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// What was idle for so long is closed,
+const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
+/// and so is what has served for so long, as servers keep things for each session.
+const MAX_AGE: Duration = Duration::from_secs(30 * 60);
+
+/// A bounded number of connections, made when they are needed.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    connect: PgConnectOptions,
+    size: u32,
+    /// Whoever has one of these may have a connection; they come in the order of asking.
+    turns: Arc<Semaphore>,
+    /// How long to wait for a turn.
+    patience: Duration,
+    /// The connections that nobody has, the one that was used last at the end.
+    idle: Mutex<Vec<Idle>>,
+    closed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    conn: PgConnection,
+    made: Instant,
+    since: Instant,
+}
+
+/// A connection that is closed unless it is given back.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    pub(crate) conn: PgConnection,
+    made: Instant,
+    /// Let go of after the connection.
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    pub(crate) fn new(connect: PgConnectOptions, options: &PostgresOptions) -> Self {
+        let size = options.max_connections.max(1);
+        Self {
+            connect,
+            size,
+            turns: Arc::new(Semaphore::new(size as usize)),
+            patience: options.acquire_timeout,
+            idle: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits for a turn, then for a connection.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Busy`] when others have all the connections for too long, and
+    /// [`StoreErrorKind::Closed`] once the pool is closed. Else what the server says, or
+    /// [`StoreErrorKind::Unavailable`] when it says nothing.
+    pub(crate) async fn take(&self, doing: &'static str) -> Result<Lent, StoreError> {
+        let turn = timeout(self.patience, Arc::clone(&self.turns).acquire_owned()).await;
+        let turn = turn.map_err(|_| {
+            let error = StoreError::new(StoreErrorKind::Busy, doing);
+            error.caused_by("all connections to the database are in use")
+        })?;
+        let turn = turn.map_err(|_| closed(doing))?;
+        if self.is_closed() {
+            return Err(closed(doing));
+        }
+        while let Some(mut idle) = self.pop() {
+            let trusted = idle.since.elapsed() <= TRUSTED_IDLE
+                || matches!(timeout(SIGN_OF_LIFE, idle.conn.ping()).await, Ok(Ok(())));
+            if trusted {
+                return Ok(Lent {
+                    conn: idle.conn,
+                    made: idle.made,
+                    _turn: turn,
+                });
+            }
+        }
+        Ok(Lent {
+            conn: self.connect(doing).await?,
+            made: Instant::now(),
+            _turn: turn,
+        })
+    }
+
+    /// Takes a connection back that is in no transaction, and in the middle of nothing.
+    pub(crate) fn give_back(&self, lent: Lent) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|idle| idle.since.elapsed() < MAX_IDLE);
+        if lent.made.elapsed() < MAX_AGE && !self.is_closed() {
+            idle.push(Idle {
+                conn: lent.conn,
+                made: lent.made,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    /// Lets nobody have a connection any more, waits until all have been given back, and closes
+    /// them.
+    pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        // Those who wait get their turn before, and are told that it is closed.
+        let all = self.turns.acquire_many(self.size).await;
+        if all.is_err() {
+            return; // closed before
+        }
+        self.turns.close();
+        while let Some(idle) = self.pop() {
+            // The server notices as well if it can't be told.
+            timeout(SIGN_OF_LIFE, idle.conn.close()).await.ok();
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    fn pop(&self) -> Option<Idle> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.pop()
+    }
+
+    /// Makes a connection. A server that is away or starts up is tried again for a while.
+    async fn connect(&self, doing: &'static str) -> Result<PgConnection, StoreError> {
+        let deadline = Instant::now() + AWAY;
+        let mut pause = Duration::from_millis(10);
+        loop {
+            let connected = timeout_at(deadline, self.connect.connect()).await;
+            let error = match connected {
+                Ok(Ok(conn)) => return Ok(conn),
+                Ok(Err(error)) => failed(doing)(error),
+                Err(_) => return Err(silent(doing)),
+            };
+            let passes = matches!(
+                error.kind(),
+                StoreErrorKind::Unavailable | StoreErrorKind::Busy
+            );
+            if !passes || Instant::now() + pause >= deadline || self.is_closed() {
+                return Err(error);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
