@@ -1,12 +1,15 @@
 //! One step of a projection: rows, parked events and checkpoint, in one transaction.
 
-use annals_core::{Commit, CommitError, Step, StoreError, Target};
+use annals_core::{Commit, CommitError, Fence, Step, StoreError, Target};
 use sqlx::{Postgres, postgres::PgArguments, query::Query};
 
 use super::{parked, record, rows};
 use crate::{error::failed, transaction::Session};
 
 /// Commits a step, once the caller commits the transaction.
+///
+/// A rebuild's record is locked after the rows have been sent: a process that is stopped while it
+/// sends them would keep it locked, and everybody else out, for as long as it is stopped.
 pub(crate) async fn commit(session: &mut Session<'_>, commit: &Commit) -> Result<(), CommitError> {
     let step = Step {
         fence: commit.fence,
@@ -15,11 +18,44 @@ pub(crate) async fn commit(session: &mut Session<'_>, commit: &Commit) -> Result
         unpark: commit.unpark.clone(),
         now: commit.now,
     };
-    advance(session, &commit.projection, commit.target, &step).await?;
-    if let Some((table, changes)) = &commit.rows {
-        rows::write(session, table, commit.target, changes.clone()).await?;
+    let (projection, target) = (&commit.projection, commit.target);
+    if target == Target::Rebuild && commit.rows.is_some() {
+        // Only to spare the work: what counts is that it still stands there in the end.
+        look_at_rebuild(session, projection, commit.fence).await?;
+    } else {
+        advance(session, projection, target, &step).await?;
+    }
+    let Some((table, changes)) = &commit.rows else {
+        return Ok(());
+    };
+    rows::write(session, table, target, changes.clone()).await?;
+    if target == Target::Rebuild {
+        advance(session, projection, target, &step).await?;
     }
     Ok(())
+}
+
+/// Refuses a rebuild that somebody else has taken over.
+async fn look_at_rebuild(
+    session: &mut Session<'_>,
+    projection: &str,
+    fence: Fence,
+) -> Result<(), CommitError> {
+    let stands = session
+        .sql
+        .query_scalar(include_str!("../../sql/projections/look_at_rebuild.sql"))
+        .bind(projection)
+        .bind(record::number(fence.epoch))
+        .bind(record::number(fence.checkpoint.get()))
+        .fetch_one(&mut *session.conn)
+        .await
+        .map_err(failed("look at a rebuild"))?;
+    if stands {
+        return Ok(());
+    }
+    Err(CommitError::Fenced {
+        projection: projection.to_owned(),
+    })
 }
 
 /// Everything about a step but the rows: the fence, the checkpoint and the parked events.

@@ -43,6 +43,10 @@ pub(crate) async fn begin(
             since: other.started_at,
         });
     }
+    if let Some(table) = &stored.rebuild_table {
+        // Nobody holds the lease, and the new epoch fences off whoever did.
+        tables::end_stalled_writers(session, table).await?;
+    }
     let epoch = next_epoch(session, &spec.name).await?;
     if !begin.restart && is_resumable(session, spec, &stored).await? {
         resume(session, begin, epoch).await?;

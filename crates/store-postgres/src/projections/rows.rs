@@ -16,7 +16,7 @@ use crate::{error::failed, transaction::Session};
 
 /// How many rows one statement carries.
 const CHUNK: usize = 10_000;
-/// From so many rows on it is worth asking whether the table is empty, to copy them into it.
+/// From so many rows on it is worth asking whether a rebuilt table is empty, to copy them into it.
 const WORTH_COPYING: usize = 500;
 /// From so many on, a rebuilt table gets its key after its rows: sorting them once takes the
 /// server half the time of finding a place for each.
@@ -114,24 +114,26 @@ pub(crate) async fn write(
     let delete = named(session, table, target).delete();
     execute(session, table, &delete, &keys, changes.deletes).await?;
     let rows = in_order(table, changes.upserts);
-    if rows.len() >= WORTH_COPYING && is_empty(session, table, target).await? {
-        return fill(session, table, target, &rows).await;
+    // Never into a live table: the server has no time-out for a client that is stopped in the
+    // middle of a COPY, and others would wait for its locks. An upsert is all there when it begins.
+    let copied = target == Target::Rebuild && rows.len() >= WORTH_COPYING;
+    if copied && is_empty(session, table, target).await? {
+        return fill(session, table, &rows).await;
     }
     let columns: Vec<&Column> = table.columns.iter().collect();
     let upsert = named(session, table, target).upsert();
     execute(session, table, &upsert, &columns, rows).await
 }
 
-/// Writes the first rows of a table.
+/// Writes the first rows of a rebuilt table.
 async fn fill(
     session: &mut Session<'_>,
     table: &TableSpec,
-    target: Target,
     rows: &[Row],
 ) -> Result<(), StoreError> {
+    let target = Target::Rebuild;
     let statement = named(session, table, target).copy();
-    let sorted = target == Target::Rebuild && rows.len() >= WORTH_SORTING;
-    let key = match sorted {
+    let key = match rows.len() >= WORTH_SORTING {
         true => primary_key(session, table, target).await?,
         false => None,
     };
@@ -143,7 +145,9 @@ async fn fill(
     tables::execute(session, drop).await?;
     copy::rows(session, &statement, table, rows).await?;
     let add = named(session, table, target).add_key(&key);
-    tables::execute(session, add).await
+    tables::execute(session, add).await?;
+    session.pulse.beat();
+    Ok(())
 }
 
 /// The name of a table's primary key, unless somebody has dropped it.

@@ -85,6 +85,31 @@ pub(crate) async fn drop(session: &mut Session<'_>, name: &str) -> Result<(), St
     execute(session, format!("DROP TABLE IF EXISTS {table}")).await
 }
 
+/// Ends whoever was stopped in the middle of writing to a table of the store's schema, and would
+/// hold it for as long as they are.
+pub(crate) async fn end_stalled_writers(
+    session: &mut Session<'_>,
+    name: &str,
+) -> Result<(), StoreError> {
+    let ended = session
+        .sql
+        .query(include_str!(
+            "../../sql/projections/end_stalled_writers.sql"
+        ))
+        .bind(session.sql.schema().name())
+        .bind(name)
+        .fetch_all(&mut *session.conn)
+        .await
+        .map_err(failed("end a process that hangs in a rebuild"))?;
+    if !ended.is_empty() {
+        tracing::warn!(
+            table = name,
+            "ended a session that was stopped while it wrote"
+        );
+    }
+    Ok(())
+}
+
 /// The names of a table's columns with their types, in order.
 pub(crate) async fn columns(
     session: &mut Session<'_>,

@@ -14,4 +14,5 @@ mod outages;
 mod read_only;
 mod refusals;
 mod rights;
+mod stalled_writers;
 mod standby;
