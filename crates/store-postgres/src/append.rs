@@ -1,8 +1,7 @@
 //! Appending in a transaction of the user's own.
 
 use annals_core::{
-    Append, AppendError, Appended, FoldError, Position, StoreError, StoreErrorKind,
-    admission::decide,
+    Append, AppendError, Appended, Position, StoreError, StoreErrorKind, admission::decide,
 };
 use chrono::Datelike as _;
 use sqlx::{PgConnection, Row};
@@ -14,7 +13,7 @@ use crate::{
     insert::{NewRow, insert, recorded},
     lock::lock_log,
     log,
-    projections::inline::{Gap, fold_inline},
+    projections::inline::{self, Installed},
     pulse::UNWATCHED,
     transaction::Session,
     writer::{DOING, refusal},
@@ -22,6 +21,8 @@ use crate::{
 
 /// The first year that PostgreSQL's timestamps reach.
 const FIRST_YEAR: i32 = -4712;
+/// How often an append waits for inline projections that have missed much.
+const ROUNDS: usize = 5;
 const SAVEPOINT: &str = "SAVEPOINT annals_append";
 const RELEASE: &str = "RELEASE SAVEPOINT annals_append";
 const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT annals_append; RELEASE SAVEPOINT annals_append";
@@ -60,14 +61,32 @@ impl PostgresStore {
         append: Append,
     ) -> Result<Appended, AppendError> {
         check(&append)?;
+        for _ in 0..ROUNDS {
+            match self.append_once(conn, &append).await {
+                Ok(appended) => return Ok(appended),
+                Err(Undone::Refused(error)) => return Err(error),
+                // The append lock is free meanwhile.
+                Err(Undone::Behind(projection)) => inline::catch_up(self, &projection).await?,
+            }
+        }
+        let error = StoreError::new(StoreErrorKind::Busy, DOING);
+        let problem = "others append faster than an inline projection catches up here";
+        Err(error.caused_by(problem).into())
+    }
+
+    /// Appends, or leaves the transaction as it was.
+    async fn append_once(
+        &self,
+        conn: &mut PgConnection,
+        append: &Append,
+    ) -> Result<Appended, Undone> {
         run(conn, SAVEPOINT).await.map_err(not_in_transaction)?;
-        let sql = &self.shared.connections.sql;
         let mut session = Session {
             conn,
-            sql,
+            sql: &self.shared.connections.sql,
             pulse: &UNWATCHED,
         };
-        let appended = self.append_at_savepoint(&mut session, &append).await;
+        let appended = self.append_at_savepoint(&mut session, append).await;
         let end = match appended {
             Ok(_) => RELEASE,
             // Lets go of the append lock as well, if it was taken.
@@ -83,7 +102,7 @@ impl PostgresStore {
         &self,
         session: &mut Session<'_>,
         append: &Append,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<Appended, Undone> {
         check_isolation(session.conn).await?;
         lock_log(session, DOING).await?;
         let before = log::head(session).await?;
@@ -94,14 +113,13 @@ impl PostgresStore {
             let appends = recorded(&decided.recorded);
             let written = insert(session, rows, &appends, self.shared.notify).await;
             written.map_err(failed(DOING))?;
-            self.fold(session, before, &decided.placed)
-                .await
-                .map_err(refusal)?;
+            self.fold(session, before, &decided.placed).await?;
         }
-        decided.outcomes.pop().unwrap_or_else(|| {
+        let outcome = decided.outcomes.pop().unwrap_or_else(|| {
             let error = StoreError::new(StoreErrorKind::Other, DOING);
             Err(error.caused_by("the append was not decided").into())
-        })
+        });
+        outcome.map_err(Undone::Refused)
     }
 
     async fn fold(
@@ -109,15 +127,31 @@ impl PostgresStore {
         session: &mut Session<'_>,
         before: Position,
         placed: &[annals_core::admission::Placed<'_>],
-    ) -> Result<(), FoldError> {
+    ) -> Result<(), Undone> {
         let installed = self.shared.installed();
         if installed.is_empty() || placed.is_empty() {
             return Ok(());
         }
         let events: Vec<_> = placed.iter().map(|row| row.stored()).collect();
-        // Whoever has begun the transaction holds the lock for as long as they like anyway.
-        let folded = fold_inline(session, &installed, before, &events, Gap::Any).await;
-        folded.map(drop)
+        let folded = inline::fold_inline(session, &installed, before, &events).await;
+        match folded.map_err(|error| Undone::Refused(refusal(error)))? {
+            None => Ok(()),
+            Some(behind) => Err(Undone::Behind(behind)),
+        }
+    }
+}
+
+/// Why an append was not made.
+enum Undone {
+    /// This inline projection has to catch up first.
+    Behind(Installed),
+    /// It is refused, or the store failed.
+    Refused(AppendError),
+}
+
+impl From<StoreError> for Undone {
+    fn from(error: StoreError) -> Self {
+        Self::Refused(error.into())
     }
 }
 

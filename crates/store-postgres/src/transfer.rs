@@ -1,6 +1,6 @@
 //! Moving a log, as it is, from one store to another.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use annals_core::{
     AppendId, Position, RecordedAppend, StoreError, StoredEvent, StreamName, Version,
@@ -8,13 +8,14 @@ use annals_core::{
 };
 
 use crate::{
-    PostgresStore,
+    PostgresStore, Shared,
     error::{failed, is_unique_violation},
     facts::{self, found_append},
     insert::{NewRow, insert},
     lock::lock_log,
     log,
-    projections::inline::{Gap, fold_inline},
+    projections::inline::{self, Installed},
+    retry::Failure,
     sql,
     transaction::Session,
 };
@@ -51,35 +52,69 @@ pub(crate) async fn import(
     events: Vec<StoredEvent>,
     appends: Vec<RecordedAppend>,
 ) -> Result<Position, StoreError> {
-    let shared = std::sync::Arc::clone(&store.shared);
-    let head = store
-        .transaction(
-            IMPORT,
-            (events, appends),
-            move |session, (events, appends)| {
-                let shared = std::sync::Arc::clone(&shared);
-                Box::pin(async move {
-                    lock_log(session, IMPORT).await?;
-                    let installed = shared.installed();
-                    let before = log::head(session).await?;
-                    let versions = versions_before(session, events).await?;
-                    let version = |stream: &StreamName| versions.get(stream).copied();
-                    let head = check_piece(before, events, appends, |stream| {
-                        version(stream).unwrap_or_default()
-                    })?;
-                    write(session, events, appends, shared.notify).await?;
-                    if !installed.is_empty() && !events.is_empty() {
-                        let folded =
-                            fold_inline(session, &installed, before, events, Gap::Any).await;
-                        folded.map_err(not_folded)?;
-                    }
-                    Ok::<_, StoreError>(head)
-                })
-            },
-        )
-        .await?;
+    let piece = Arc::new((events, appends));
+    let head = loop {
+        let shared = Arc::clone(&store.shared);
+        let imported = store.transaction(IMPORT, Arc::clone(&piece), move |session, piece| {
+            let shared = Arc::clone(&shared);
+            Box::pin(async move { take_in(session, &shared, &piece.0, &piece.1).await })
+        });
+        match imported.await {
+            Ok(head) => break head,
+            Err(Undone::Behind(projection)) => inline::catch_up(store, &projection).await?,
+            Err(Undone::Store(error)) => return Err(error),
+        }
+    };
     store.shared.tail.grown_to(head);
     Ok(head)
+}
+
+/// Why a piece was not taken in.
+enum Undone {
+    /// This inline projection has to catch up first.
+    Behind(Installed),
+    /// It is refused, or the store failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Undone {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Failure for Undone {
+    fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Behind(_) => None,
+            Self::Store(error) => Some(error),
+        }
+    }
+}
+
+async fn take_in(
+    session: &mut Session<'_>,
+    shared: &Shared,
+    events: &[StoredEvent],
+    appends: &[RecordedAppend],
+) -> Result<Position, Undone> {
+    lock_log(session, IMPORT).await?;
+    let installed = shared.installed();
+    let before = log::head(session).await?;
+    let versions = versions_before(session, events).await?;
+    let version = |stream: &StreamName| versions.get(stream).copied();
+    let head = check_piece(before, events, appends, |stream| {
+        version(stream).unwrap_or_default()
+    })?;
+    write(session, events, appends, shared.notify).await?;
+    if installed.is_empty() || events.is_empty() {
+        return Ok(head);
+    }
+    let folded = inline::fold_inline(session, &installed, before, events).await;
+    match folded.map_err(not_folded)? {
+        None => Ok(head),
+        Some(behind) => Err(Undone::Behind(behind)),
+    }
 }
 
 async fn versions_before(

@@ -11,7 +11,7 @@ use crate::{
     error::{failed, is_unique_violation},
     insert,
     log::clamped,
-    projections::inline::{Gap, Installed, fold_inline},
+    projections::inline::{Installed, fold_inline},
     repeat, sql,
 };
 
@@ -40,13 +40,21 @@ pub(crate) async fn appends(
         .collect()
 }
 
-/// Writes a piece of another log in the caller's write transaction; answers the new head.
+/// What became of a piece of another log.
+pub(crate) enum Piece {
+    /// It is written, up to this position.
+    Written(Position),
+    /// This inline projection has to catch up first; the caller rolls back.
+    Behind(Installed),
+}
+
+/// Writes a piece of another log in the caller's write transaction.
 pub(crate) async fn write(
     conn: &mut SqliteConnection,
     installed: &[Installed],
     events: &[StoredEvent],
     appends: &[RecordedAppend],
-) -> Result<Position, StoreError> {
+) -> Result<Piece, StoreError> {
     let mut streams: Vec<_> = events.iter().map(|event| &event.stream).collect();
     streams.sort_unstable();
     streams.dedup();
@@ -63,12 +71,12 @@ pub(crate) async fn write(
     insert::appends(conn, appends)
         .await
         .map_err(taken_or_failed("append"))?;
-    if !events.is_empty() {
-        fold_inline(conn, installed, before, events, Gap::Any)
-            .await
-            .map_err(not_folded)?;
+    if events.is_empty() {
+        return Ok(Piece::Written(end));
     }
-    Ok(end)
+    let folded = fold_inline(conn, installed, before, events).await;
+    let behind = folded.map_err(not_folded)?;
+    Ok(behind.map_or(Piece::Written(end), Piece::Behind))
 }
 
 fn taken_or_failed(kind: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {

@@ -3,8 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use annals_core::{
-    EventId, Fence, FoldError, InlineProjection, Position, ProjectionSpec, ProjectionState,
-    StoreError, StoreErrorKind, StoredEvent, Target,
+    EventId, Failure, Fence, FoldError, InlineProjection, Position, ProjectionSpec,
+    ProjectionState, StoreError, StoreErrorKind, StoredEvent, Target,
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -17,6 +17,8 @@ use super::{
     rows::TableRows,
 };
 use crate::{PostgresStore, error::failed, transaction::Session};
+
+const CATCH_UP: &str = "let an inline projection catch up";
 
 /// Folds events in a transaction of this store, whatever kind of projection it is.
 #[async_trait]
@@ -35,15 +37,6 @@ pub(crate) trait Fold: fmt::Debug + Send + Sync + 'static {
 
 /// A projection that is part of every append.
 pub(crate) type Installed = Arc<dyn Fold>;
-
-/// How much of what a projection has missed is folded under the append lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gap {
-    /// However much it is.
-    Any,
-    /// A page, and nothing that can't be folded.
-    Page,
-}
 
 /// A read model as a [`Fold`].
 #[derive(Debug)]
@@ -78,8 +71,8 @@ impl Fold for FoldRows {
 /// Folds a batch's events into every installed inline projection, before the batch commits.
 ///
 /// `from` is the position before the first event. After an error the caller undoes the batch. The same
-/// goes for the projection that is answered: it has missed more than the gap allows, and has to
-/// catch up first.
+/// goes for the projection that is answered: it has missed more than a page, or something that it can't
+/// fold, and has to catch up first.
 ///
 /// # Errors
 /// When a projection refuses an event, or the store fails.
@@ -88,7 +81,6 @@ pub(crate) async fn fold_inline(
     installed: &[Installed],
     from: Position,
     events: &[StoredEvent],
-    gap: Gap,
 ) -> Result<Option<Installed>, FoldError> {
     for projection in installed {
         let Some(checkpoint) = active(session, projection, from).await? else {
@@ -96,13 +88,11 @@ pub(crate) async fn fold_inline(
         };
         // Another process may have appended without this projection.
         let missed = from.get().saturating_sub(checkpoint.get());
-        if gap == Gap::Page && missed > events::PAGE as u64 {
+        if missed > events::PAGE as u64 {
             return Ok(Some(Arc::clone(projection)));
         }
         match fold_between(session, projection, checkpoint, from).await {
-            Err(FoldError::Event { .. }) if gap == Gap::Page => {
-                return Ok(Some(Arc::clone(projection)));
-            }
+            Err(FoldError::Event { .. }) => return Ok(Some(Arc::clone(projection))),
             folded => folded?,
         }
         fold_and_move(session, projection, events).await?;
@@ -115,18 +105,7 @@ pub(crate) async fn fold_inline(
 /// The bulk is folded page by page in transactions of its own, so that other writers get their
 /// turn; only the last piece is folded together with the installation.
 pub(crate) async fn install(store: &PostgresStore, projection: Installed) -> Result<(), FoldError> {
-    const CATCH_UP: &str = "let an inline projection catch up";
-    loop {
-        let folding = Arc::clone(&projection);
-        let more = store
-            .transaction(CATCH_UP, folding, |session, projection| {
-                Box::pin(async move { fold_next_page(session, projection).await })
-            })
-            .await?;
-        if !more {
-            break;
-        }
-    }
+    fold_missed(store, &projection).await?;
     store
         .install(
             "install an inline projection",
@@ -140,6 +119,43 @@ pub(crate) async fn install(store: &PostgresStore, projection: Installed) -> Res
             },
         )
         .await
+}
+
+/// Lets a projection catch up that [`fold_inline`] has answered, without the append lock. An event
+/// that can't be folded stops it: it was appended without it, so nobody who appends now can do
+/// anything about it.
+pub(crate) async fn catch_up(
+    store: &PostgresStore,
+    projection: &Installed,
+) -> Result<(), StoreError> {
+    let error = match fold_missed(store, projection).await {
+        Ok(()) => return Ok(()),
+        Err(FoldError::Store(error)) => return Err(error),
+        Err(event) => event,
+    };
+    // Whoever stops it says since when.
+    let failure = error.into_failure(DateTime::UNIX_EPOCH)?;
+    let input = (Arc::clone(projection), failure);
+    store
+        .transaction(CATCH_UP, input, |session, (projection, failure)| {
+            Box::pin(stop_at(session, projection, failure.clone()))
+        })
+        .await
+}
+
+/// Folds what a projection has missed, page by page in transactions of their own.
+async fn fold_missed(store: &PostgresStore, projection: &Installed) -> Result<(), FoldError> {
+    loop {
+        let folding = Arc::clone(projection);
+        let more = store
+            .transaction(CATCH_UP, folding, |session, projection| {
+                Box::pin(async move { fold_next_page(session, projection).await })
+            })
+            .await?;
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 /// Where the projection stands, if it is to be folded now: not while it is paused or outdated, and
@@ -207,7 +223,7 @@ async fn diverged(
 pub(crate) async fn stop_at(
     session: &mut Session<'_>,
     projection: &Installed,
-    error: FoldError,
+    failure: Failure,
 ) -> Result<(), StoreError> {
     record::locked(session, &projection.spec().name).await?;
     let head = events::head(session).await?;
@@ -217,7 +233,10 @@ pub(crate) async fn stop_at(
     else {
         return Ok(());
     };
-    let failure = error.into_failure(record::now(session).await?)?;
+    let failure = Failure {
+        since: record::now(session).await?,
+        ..failure
+    };
     let fence = Fence {
         epoch: record.epoch,
         checkpoint: record.checkpoint.position,

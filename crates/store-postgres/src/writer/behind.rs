@@ -1,6 +1,7 @@
 //! Inline projections that have missed too much to be folded together with a batch.
 
-use annals_core::{FoldError, StoreError};
+use annals_core::{Failure, FoldError, StoreError};
+use chrono::DateTime;
 use tokio::time::timeout;
 
 use super::{
@@ -27,7 +28,9 @@ pub(super) async fn catch_up(
             Ok(false) => return Ok(()),
             Err(FoldError::Store(error)) => return Err(error),
             Err(event) => {
-                return match step(writer, projection, Some(event)).await {
+                // Whoever stops it says since when.
+                let failure = event.into_failure(DateTime::UNIX_EPOCH)?;
+                return match step(writer, projection, Some(failure)).await {
                     Ok(_) => Ok(()),
                     Err(FoldError::Store(error)) => Err(error),
                     Err(event) => Err(failed(DOING)(sqlx::Error::Protocol(event.to_string()))),
@@ -42,7 +45,7 @@ pub(super) async fn catch_up(
 async fn step(
     writer: &mut Writer,
     projection: &Installed,
-    stop: Option<FoldError>,
+    stop: Option<Failure>,
 ) -> Result<bool, FoldError> {
     let mut conn = writer.link.take().await?;
     let sql = writer.link.sql.clone();
@@ -55,7 +58,7 @@ async fn step(
     let work = async {
         let more = match stop {
             None => fold_next_page(&mut session, projection).await?,
-            Some(event) => stop_at(&mut session, projection, event)
+            Some(failure) => stop_at(&mut session, projection, failure)
                 .await
                 .map(|()| false)?,
         };

@@ -19,7 +19,7 @@ use crate::{
     error::{failed, is_read_only, is_unique_violation, silent},
     facts,
     insert::{NewRow, insert, recorded},
-    projections::inline::{Gap, Installed, fold_inline},
+    projections::inline::{Installed, fold_inline},
     pulse::UNWATCHED,
     retry::Attempts,
     transaction::Session,
@@ -300,7 +300,7 @@ async fn fold(
         return Ok(());
     }
     let events: Vec<StoredEvent> = decided.placed.iter().map(|row| row.stored()).collect();
-    match fold_inline(session, installed, head, &events, Gap::Page).await {
+    match fold_inline(session, installed, head, &events).await {
         Ok(None) => Ok(check_alive(session).await?),
         Ok(Some(behind)) => Err(Undone::Behind(behind)),
         Err(FoldError::Store(error)) => Err(Undone::Store(error)),

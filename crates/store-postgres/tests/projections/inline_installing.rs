@@ -18,7 +18,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::schema::Bank;
 
-/// Takes every event in, and keeps nothing of it but the checkpoint.
+/// The account whose events can't be folded.
+const POISONED: &str = "poisoned";
+
+/// Takes every event in but those of one stream, and keeps nothing of it but the checkpoint.
 #[derive(Debug)]
 struct Seen(ProjectionSpec);
 
@@ -47,8 +50,10 @@ impl InlineProjection for Seen {
         &self.0
     }
 
-    async fn fold(&self, _: &[StoredEvent], _: &mut dyn RowAccess) -> Result<(), FoldError> {
-        Ok(())
+    async fn fold(&self, events: &[StoredEvent], _: &mut dyn RowAccess) -> Result<(), FoldError> {
+        let poison = events.iter().find(|event| event.stream.id() == POISONED);
+        let refusal = |event: &StoredEvent| FoldError::event("seen", event, "it is poison");
+        poison.map_or(Ok(()), |event| Err(refusal(event)))
     }
 }
 
@@ -92,4 +97,39 @@ async fn an_append_of_another_node_meanwhile_does_not_halt_it() {
         record.failure
     );
     assert_eq!(record.checkpoint.position, Position::new(2));
+}
+
+/// Who appends in no other way must not be refused for ever: it is nobody's fault who appends now.
+#[tokio::test]
+async fn an_event_that_was_missed_and_cannot_be_folded_stops_no_append_of_a_users_transaction() {
+    let bank = Bank::open().await;
+    let seen = Seen::new();
+    bank.store.register(&seen.0, Utc::now()).await.unwrap();
+    bank.store.install_inline(Arc::new(seen)).await.unwrap();
+    let set = |state| bank.store.set_state("seen", state, Utc::now());
+    set(ProjectionState::Paused).await.unwrap();
+    bank.append("account-poisoned", &[deposited("alice", 1)])
+        .await;
+    set(ProjectionState::Running).await.unwrap();
+
+    let mut conn = bank.database.connect().await;
+    let mut transaction = conn.begin().await.unwrap();
+    let insert = "INSERT INTO factors VALUES (2)";
+    sqlx::raw_sql(insert)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let store: &PostgresStore = bank.store.as_any().downcast_ref().unwrap();
+    let append = append_to("account-1", &[deposited("alice", 1)]);
+    let appended = store.append_in(&mut transaction, append).await.unwrap();
+    assert_eq!(appended.position, Position::new(2));
+    let record = bank.record("seen").await;
+    assert_eq!(record.state, ProjectionState::Failed);
+    assert_eq!(record.failure.unwrap().position, Position::new(1));
+    transaction.commit().await.unwrap();
+    assert_eq!(bank.store.head().await.unwrap(), Position::new(2));
+    let factors = bank
+        .query("SELECT factor::text FROM factors ORDER BY factor")
+        .await;
+    assert_eq!(factors, ["1", "2"], "the transaction is as it was");
 }

@@ -34,15 +34,6 @@ pub(crate) trait Fold: fmt::Debug + Send + Sync + 'static {
 /// A projection that is part of every append.
 pub(crate) type Installed = Arc<dyn Fold>;
 
-/// How much of what a projection has missed is folded under the append lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gap {
-    /// However much it is.
-    Any,
-    /// A page, and nothing that can't be folded.
-    Page,
-}
-
 /// A read model as a [`Fold`].
 #[derive(Debug)]
 pub(crate) struct FoldRows(pub(crate) Arc<dyn InlineProjection>);
@@ -77,8 +68,8 @@ impl Fold for FoldRows {
 ///
 /// `from` is the position before the first event. After an error the caller rolls the batch
 /// back and runs its appends one by one, so that only the culprit fails. The same
-/// goes for the projection that is answered: it has missed more than the gap allows, and has to
-/// catch up first.
+/// goes for the projection that is answered: it has missed more than a page, or something that it can't
+/// fold, and has to catch up first.
 ///
 /// # Errors
 /// When a projection refuses an event, or the store fails.
@@ -87,7 +78,6 @@ pub(crate) async fn fold_inline(
     installed: &[Installed],
     from: Position,
     events: &[StoredEvent],
-    gap: Gap,
 ) -> Result<Option<Installed>, FoldError> {
     for projection in installed {
         let Some(stored) = active(conn, projection, from).await? else {
@@ -96,13 +86,11 @@ pub(crate) async fn fold_inline(
         let checkpoint = stored.record.checkpoint.position;
         // Another process may have appended without this projection.
         let missed = from.get().saturating_sub(checkpoint.get());
-        if gap == Gap::Page && missed > events::PAGE as u64 {
+        if missed > events::PAGE as u64 {
             return Ok(Some(Arc::clone(projection)));
         }
         match fold_between(conn, projection, checkpoint, from).await {
-            Err(FoldError::Event { .. }) if gap == Gap::Page => {
-                return Ok(Some(Arc::clone(projection)));
-            }
+            Err(FoldError::Event { .. }) => return Ok(Some(Arc::clone(projection))),
             folded => folded?,
         }
         fold_and_move(conn, projection, events).await?;

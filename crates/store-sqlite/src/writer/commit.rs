@@ -7,7 +7,7 @@ use super::{Writer, behind};
 use crate::{
     append::{Bases, Batch, Care, DOING, End, Outcomes, Undone},
     error::failed,
-    projections::inline::{Gap, fold_inline},
+    projections::inline::fold_inline,
     sql,
 };
 
@@ -122,7 +122,7 @@ async fn prepare(writer: &mut Writer, appends: &[&Append], care: Care) -> Result
         } else {
             let (conn, placed) = batch.finish().await?;
             let events: Vec<_> = placed.iter().map(|row| row.stored()).collect();
-            let folded = fold_inline(conn, &installed, before, &events, Gap::Page).await;
+            let folded = fold_inline(conn, &installed, before, &events).await;
             match folded.map_err(Undone::Refused)? {
                 None => End::Open,
                 Some(behind) => return Err(Undone::Behind(behind)),

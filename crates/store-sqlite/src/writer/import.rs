@@ -2,8 +2,8 @@
 
 use annals_core::{Position, RecordedAppend, StoreError, StoredEvent};
 
-use super::{Import, Writer};
-use crate::transfer::{self, DOING};
+use super::{Import, Writer, behind};
+use crate::transfer::{self, DOING, Piece};
 
 impl Writer {
     #[tracing::instrument(name = "annals.import", skip_all, fields(events = import.events.len()))]
@@ -24,12 +24,18 @@ impl Writer {
         appends: &[RecordedAppend],
     ) -> Result<Position, StoreError> {
         let installed = self.installed.clone();
-        let conn = self.begin(DOING).await?;
-        let head = match transfer::write(conn, &installed, events, appends).await {
-            Ok(head) => head,
-            Err(error) => {
-                self.roll_back().await;
-                return Err(error);
+        let head = loop {
+            let conn = self.begin(DOING).await?;
+            match transfer::write(conn, &installed, events, appends).await {
+                Ok(Piece::Written(head)) => break head,
+                Ok(Piece::Behind(projection)) => {
+                    self.roll_back().await;
+                    behind::catch_up(self, &projection).await?;
+                }
+                Err(error) => {
+                    self.roll_back().await;
+                    return Err(error);
+                }
             }
         };
         self.commit(DOING).await?;

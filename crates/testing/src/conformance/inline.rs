@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    AppendError, EventId, Expected, Fence, FoldError, InlineProjection, ProjectionState, Row,
+    AppendError, EventId, EventStore as _, Expected, Fence, FoldError, InlineProjection, MemoryStore, ProjectionState, Row,
     Store, StoredEvent, SwapRequest, Target, Version,
 };
 use tokio::task::JoinSet;
@@ -111,6 +111,35 @@ pub async fn a_missed_event_that_cannot_be_folded_stops_its_projection_and_no_ap
             assert_eq!(rows(store).await, tallied(&folded.collect::<Vec<_>>()));
         }
     }
+}
+
+pub async fn a_missed_event_that_cannot_be_folded_stops_its_projection_and_no_import(
+    subject: Subject,
+) {
+    let store = &*subject.store;
+    install(store).await.unwrap();
+    let set = |state| store.set_state("counts", state, now());
+    set(ProjectionState::Paused).await.unwrap();
+    // More than is folded together with what comes.
+    store.append(any("thing-1", 1_300)).await.unwrap();
+    let poison = append("thing-1", Expected::Any, vec![event(POISON)]);
+    store.append(poison).await.unwrap();
+    set(ProjectionState::Running).await.unwrap();
+
+    let other = MemoryStore::new();
+    other.append(any("thing-9", 1_301)).await.unwrap();
+    other.append(any("thing-2", 2)).await.unwrap();
+    let mut piece = whole_log(&other).await.split_off(1_301);
+    let second = piece.split_off(1);
+    for piece in [piece, second] {
+        let imported = store.import(piece, Vec::new()).await;
+        imported.expect("imports go on");
+        let standing = record(store, "counts").await;
+        assert_eq!(standing.state, ProjectionState::Failed);
+        let failure = standing.failure.expect("it says why");
+        assert_eq!(failure.position, position(1_301));
+    }
+    assert_eq!(store.head().await.unwrap(), position(1_303));
 }
 
 pub async fn an_inline_refusal_rejects_its_append_and_leaves_nothing(subject: Subject) {

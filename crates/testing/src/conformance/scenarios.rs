@@ -223,6 +223,7 @@ macro_rules! conformance {
                 missed_events_that_cannot_be_folded_are_the_answer_of_the_installation,
                 events_appended_without_an_inline_projection_are_folded_before_the_next,
                 a_missed_event_that_cannot_be_folded_stops_its_projection_and_no_append,
+                a_missed_event_that_cannot_be_folded_stops_its_projection_and_no_import,
                 an_inline_refusal_rejects_its_append_and_leaves_nothing,
                 an_inline_refusal_rejects_nobody_elses_append,
                 conflicts_and_repeats_do_not_count_twice_in_inline_rows,
