@@ -14,6 +14,24 @@ pub(crate) fn failed(doing: impl Into<String>) -> impl FnOnce(sqlx::Error) -> St
     }
 }
 
+/// Like [`failed`], for a store's first connection: whoever is not let in then has a wrong URL,
+/// and it is of no use to wait.
+pub(crate) fn failed_to_open(doing: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |error| {
+        let code = error.as_database_error().and_then(|error| error.code());
+        match code {
+            Some(code) if code.starts_with("28") => {
+                let problem = format!(
+                    "{error}; check the user and the password in the URL, and the server's \
+                     `pg_hba.conf`"
+                );
+                StoreError::new(StoreErrorKind::Invalid, doing).caused_by(problem)
+            }
+            _ => failed(doing)(error),
+        }
+    }
+}
+
 /// The error of a server that leaves a question open for too long.
 pub(crate) fn silent(doing: &str) -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, doing).caused_by("the server does not answer")
@@ -40,15 +58,18 @@ pub(crate) fn kind_of(error: &sqlx::Error) -> StoreErrorKind {
 fn kind_of_state(state: &str) -> StoreErrorKind {
     match state {
         // Serialization failure, deadlock, lock not available, object in use, too many
-        // connections, statement cancelled by a time-out.
-        "40001" | "40P01" | "55P03" | "55006" | "53300" | "57014" => StoreErrorKind::Busy,
-        // The server shuts down, crashed or starts up; the session was ended for being idle or
-        // slow; the server has no memory.
-        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" | "53200" | "53000" => {
-            StoreErrorKind::Unavailable
+        // connections or more of something than is configured, statement cancelled by a time-out,
+        // snapshot too old.
+        "40001" | "40P01" | "55P03" | "55006" | "53300" | "53400" | "57014" | "72000" => {
+            StoreErrorKind::Busy
         }
-        "53100" => StoreErrorKind::StorageFull, // disk full
-        "25006" => StoreErrorKind::ReadOnly,    // a standby, or default_transaction_read_only
+        // The server shuts down, crashed or starts up, or the database has gone; the session was
+        // ended for being idle or slow; nobody knows how a statement ended; no memory.
+        "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" | "25P04" | "40003" | "53200"
+        | "53000" => StoreErrorKind::Unavailable,
+        "XX001" | "XX002" => StoreErrorKind::Corrupt, // data and index corruption
+        "53100" => StoreErrorKind::StorageFull,       // disk full
+        "25006" => StoreErrorKind::ReadOnly,          // a standby, or default_transaction_read_only
         // No such database, schema or table.
         "3D000" | "3F000" | "42P01" => StoreErrorKind::NotFound,
         _ => kind_of_class(state.get(..2).unwrap_or_default()),
@@ -59,9 +80,11 @@ fn kind_of_class(class: &str) -> StoreErrorKind {
     match class {
         "08" => StoreErrorKind::Unavailable, // connection exceptions
         "58" => StoreErrorKind::Unavailable, // system errors, such as I/O
-        "XX" => StoreErrorKind::Corrupt,     // internal errors, data and index corruption
-        // Data exceptions, constraints, wrong names and types, authorisation, features.
-        "22" | "23" | "42" | "28" | "0A" | "54" => StoreErrorKind::Invalid,
+        // Not let in, as while a password is being changed. Whoever opens a store is told that it
+        // is wrong: `failed_to_open`.
+        "28" => StoreErrorKind::Unavailable,
+        // Data exceptions, constraints, wrong names and types, features.
+        "22" | "23" | "42" | "0A" | "54" => StoreErrorKind::Invalid,
         _ => StoreErrorKind::Other,
     }
 }
@@ -115,17 +138,25 @@ mod tests {
             ("57P01", StoreErrorKind::Unavailable),
             ("57P03", StoreErrorKind::Unavailable),
             ("25P03", StoreErrorKind::Unavailable),
+            ("57P04", StoreErrorKind::Unavailable), // the database was dropped
+            ("40003", StoreErrorKind::Unavailable),
+            ("53400", StoreErrorKind::Busy),
+            ("72000", StoreErrorKind::Busy),
             ("58030", StoreErrorKind::Unavailable), // I/O error
             ("53100", StoreErrorKind::StorageFull),
             ("25006", StoreErrorKind::ReadOnly),
             ("42501", StoreErrorKind::Invalid), // no privilege
             ("3D000", StoreErrorKind::NotFound),
             ("42P01", StoreErrorKind::NotFound),
-            ("28P01", StoreErrorKind::Invalid), // wrong password
+            ("28P01", StoreErrorKind::Unavailable), // wrong password
+            ("28000", StoreErrorKind::Unavailable),
             ("22021", StoreErrorKind::Invalid), // bytes that are no text
             ("23505", StoreErrorKind::Invalid),
             ("42703", StoreErrorKind::Invalid),
             ("XX001", StoreErrorKind::Corrupt),
+            ("XX002", StoreErrorKind::Corrupt),
+            ("XX000", StoreErrorKind::Other), // such as "tuple concurrently updated"
+            ("55000", StoreErrorKind::Other), // such as `currval` before `nextval`
             ("P0001", StoreErrorKind::Other),
         ];
         for (state, kind) in cases {

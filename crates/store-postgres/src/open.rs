@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::{
     PostgresOptions,
-    error::{failed, silent},
+    error::{failed_to_open, silent},
     location, migrate,
     pool::Pool,
     retry::Attempts,
@@ -87,7 +87,7 @@ async fn prepare(
     let connected = timeout(CONNECT_TIMEOUT, connect.connect()).await;
     let mut conn = connected
         .map_err(|_| silent(DOING))?
-        .map_err(failed(DOING))?;
+        .map_err(failed_to_open(DOING))?;
     check_release(&conn)?;
     let migrated = migrate::migrate(&mut conn, sql, begin, create).await?;
     // It has done its work; an unclean end changes nothing.

@@ -1,6 +1,9 @@
 //! A server that is away for longer than anybody waits for it, and connections that go silent.
 
-use std::time::{Duration, Instant};
+use std::{
+    error::Error as _,
+    time::{Duration, Instant},
+};
 
 use annals_core::{EventStore as _, Position, ProjectionStore as _, StoreErrorKind};
 use annals_postgres::{PostgresOptions, PostgresStore};
@@ -77,6 +80,44 @@ async fn who_gets_no_turn_at_the_connections_is_told_that_they_are_busy() {
     assert_eq!(waits.await.unwrap().unwrap(), []);
     assert_eq!(store.head().await.unwrap(), Position::START);
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_password_that_is_being_changed_stops_no_projection() {
+    let cluster = Cluster::create();
+    cluster.sql("CREATE ROLE app LOGIN PASSWORD 'old'; GRANT CREATE ON DATABASE annals TO app");
+    let url = format!("postgres://app:old@127.0.0.1:{}/annals", cluster.port());
+    let store = open(&url).await;
+    let app = start(&store).await;
+    let first = settle(&store, deposit(1, 1, 1)).await;
+    caught_up(&app, first.position).await;
+    cluster.sql("ALTER ROLE app PASSWORD 'new'");
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'";
+    // Others may be let in still, as they are connected.
+    let refused = timeout(SOON, async {
+        loop {
+            cluster.sql(end);
+            match store.head().await {
+                Ok(_) => {}
+                Err(error) => match error.source().map(ToString::to_string) {
+                    Some(cause) if cause.contains("password") => return error,
+                    _ => {}
+                },
+            }
+        }
+    });
+    let error = refused.await.expect("it is not let in");
+    assert!(error.is_transient(), "{error:?}");
+    // Whoever opens the store is told at once what is wrong.
+    let opened = PostgresStore::open(&url, PostgresOptions::default()).await;
+    let error = opened.expect_err("the password is wrong");
+    assert_eq!(error.kind(), StoreErrorKind::Invalid, "{error:?}");
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    assert!(cause.contains("check the user and the password"), "{cause}");
+    cluster.sql("ALTER ROLE app PASSWORD 'old'");
+    let second = settle(&store, deposit(1, 1, 2)).await;
+    caught_up(&app, second.position).await;
+    app.shutdown().await;
 }
 
 /// As when a host dies, and another one takes its address over: what the node has said has been
