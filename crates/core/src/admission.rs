@@ -32,6 +32,8 @@ pub struct Facts {
     pub appends: HashMap<AppendId, (Fingerprint, Appended)>,
     /// Events that have ids of the batch.
     pub events: HashMap<EventId, StoredEvent>,
+    /// Those of them whose payloads were not looked at, as none of the batch's is as long.
+    pub unlike: HashSet<EventId>,
     /// The versions that streams had at earlier positions, for repeated appends that check a
     /// stream without writing to it.
     pub versions_at: HashMap<(StreamName, Position), Version>,
@@ -238,7 +240,8 @@ impl<'a> Batch<'a, '_> {
             return Some(Earlier {
                 position: stored.position,
                 version: stored.version,
-                same: stored.stream == *stream
+                same: !self.facts.unlike.contains(&event.id)
+                    && stored.stream == *stream
                     && stored.event_type == event.event_type
                     && stored.schema_version == event.schema_version
                     && stored.tags == event.tags

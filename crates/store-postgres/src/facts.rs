@@ -1,6 +1,6 @@
 //! Finds what the decisions on a batch of appends rest on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use annals_core::{
     Append, AppendId, Appended, Condition, EventId, Fingerprint, Position, StoreError, StreamName,
@@ -179,25 +179,35 @@ async fn find_events(
     appends: &[&Append],
     facts: &mut Facts,
 ) -> Result<(), StoreError> {
-    let writes = || appends.iter().flat_map(|append| &append.writes);
-    let ids: Vec<Uuid> = writes()
+    let writes = appends.iter().flat_map(|append| &append.writes);
+    let wanted: HashSet<(Uuid, i64)> = writes
         .flat_map(|write| &write.events)
-        .map(|event| event.id.uuid())
+        .map(|event| (event.id.uuid(), clamped(event.payload.len() as u64)))
         .collect();
-    if ids.is_empty() {
+    if wanted.is_empty() {
         return Ok(());
     }
+    let (ids, lengths): (Vec<Uuid>, Vec<i64>) = wanted.into_iter().unzip();
     let rows = session
         .sql
         .query(sql::FIND_EVENTS)
         .bind(ids)
+        .bind(lengths)
         .fetch_all(&mut *session.conn)
         .await
         .map_err(failed(DOING))?;
     let mut reader = Reader::new(DOING);
     for row in &rows {
-        let event = reader.read(row)?.event;
-        facts.events.insert(event.id, event);
+        let found = reader.read(row)?;
+        let id = found.event.id;
+        // One id may come with several lengths.
+        if !found.lacks_payload {
+            facts.unlike.remove(&id);
+            facts.events.insert(id, found.event);
+        } else if let Entry::Vacant(unknown) = facts.events.entry(id) {
+            facts.unlike.insert(id);
+            unknown.insert(found.event);
+        }
     }
     if !facts.events.is_empty() {
         facts.versions_at = versions_at(session, appends, facts).await?;
@@ -251,4 +261,70 @@ fn known_at(facts: &Facts, id: EventId) -> Option<Position> {
 fn stream(row: &PgRow) -> Result<StreamName, StoreError> {
     let name: &str = row.try_get(0).map_err(failed(DOING))?;
     StreamName::parse(name).map_err(|error| corrupt(DOING, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use annals_core::{
+        CausationId, CorrelationId, EventStore as _, EventType, Expected, Metadata, NewEvent,
+    };
+    use annals_testing::postgres::TestSchema;
+    use sqlx::{Connection as _, PgConnection};
+
+    use super::*;
+    use crate::{PostgresOptions, PostgresStore, pulse::UNWATCHED};
+
+    fn append(id: u128, payload: &[u8]) -> Append {
+        let id = Uuid::from_u128(id);
+        let event = NewEvent {
+            id: EventId::new(id),
+            event_type: EventType::new("account.opened").unwrap(),
+            schema_version: 1,
+            payload: payload.to_vec(),
+            tags: Vec::new(),
+            metadata: Metadata::caused_by(CausationId::new(id), CorrelationId::new(id)),
+        };
+        let stream = StreamName::parse("account-1").unwrap();
+        Append::to(
+            stream,
+            Expected::Any,
+            vec![event],
+            chrono::DateTime::UNIX_EPOCH,
+        )
+    }
+
+    #[tokio::test]
+    async fn a_payload_is_looked_at_only_where_it_may_be_the_same() {
+        let schema = TestSchema::create().await;
+        let url = schema.url();
+        let store = PostgresStore::open(&url, PostgresOptions::default());
+        let store = store.await.unwrap();
+        for (id, payload) in [(1, &b"1234"[..]), (2, b"12"), (3, b"")] {
+            store.append(append(id, payload)).await.unwrap();
+        }
+        let mut conn = PgConnection::connect(&url).await.unwrap();
+        let mut session = Session {
+            conn: &mut conn,
+            sql: &store.shared.connections.sql,
+            pulse: &UNWATCHED,
+        };
+        let again = [
+            append(1, b""),   // another length
+            append(2, b"21"), // the same length
+            append(2, b"longer"),
+            append(3, b""),
+            append(4, b"new"),
+        ];
+        let again: Vec<&Append> = again.iter().collect();
+        let facts = all(&mut session, &again, Position::new(3)).await.unwrap();
+        let payload = |id: u128| {
+            let event = facts.events.get(&EventId::new(Uuid::from_u128(id)))?;
+            Some((event.payload.as_slice(), facts.unlike.contains(&event.id)))
+        };
+        assert_eq!(payload(1), Some((&b""[..], true)), "it stays where it is");
+        assert_eq!(payload(2), Some((&b"12"[..], false)));
+        assert_eq!(payload(3), Some((&b""[..], false)));
+        assert_eq!(payload(4), None);
+        store.close().await;
+    }
 }

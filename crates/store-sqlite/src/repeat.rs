@@ -138,9 +138,13 @@ async fn find_events(
                 .map(|event| (event.id, (&write.stream, event)))
         })
         .collect();
-    let ids: Vec<Uuid> = wanted.keys().map(|id| id.uuid()).collect();
+    let ids_and_lengths: Vec<String> = wanted
+        .iter()
+        .map(|(id, (_, event))| format!("{}{}", id.uuid().simple(), event.payload.len()))
+        .collect();
+    let ids_and_lengths = serde_json::to_string(&ids_and_lengths);
     let rows = sqlx::query(sql::FIND_EVENTS)
-        .bind(hex_array(&ids))
+        .bind(ids_and_lengths.map_err(|error| corrupt(error, DOING))?)
         .fetch_all(conn)
         .await
         .map_err(failed_on_own(DOING))?;
@@ -164,13 +168,14 @@ async fn find_events(
 fn is_same(row: &SqliteRow, stream: &StreamName, event: &NewEvent) -> Result<bool, StoreError> {
     let text = |column| row.try_get::<&str, _>(column).map_err(failed_on_own(DOING));
     let tags: Option<&str> = row.try_get(6).map_err(failed_on_own(DOING))?;
-    let payload: &[u8] = row.try_get(7).map_err(failed_on_own(DOING))?;
+    // None when it is longer or shorter.
+    let payload: Option<&[u8]> = row.try_get(7).map_err(failed_on_own(DOING))?;
     let new_tags = tags_text(&event.tags).map_err(|error| corrupt(error, DOING))?;
     Ok(text(2)? == stream.as_str()
         && text(4)? == event.event_type.as_str()
         && number(row, 5, DOING)? == u64::from(event.schema_version)
         && tags == new_tags.as_deref()
-        && payload == event.payload)
+        && payload == Some(event.payload.as_slice()))
 }
 
 fn uuid(row: &SqliteRow, column: usize) -> Result<Uuid, StoreError> {
