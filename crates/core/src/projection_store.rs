@@ -426,11 +426,13 @@ pub trait ProjectionStore: Send + Sync + 'static {
     /// When the store can't be read.
     async fn parked(&self, name: &str, target: Target) -> Result<Vec<ParkedEvent>, StoreError>;
 
-    /// Marks an operator's wish to try parked events again as fulfilled.
+    /// Marks an operator's wish to try parked events again as fulfilled, if the projection is
+    /// still in the epoch in which they were: each wish begins a new one, so that one who comes
+    /// late does not take a later wish for theirs.
     ///
     /// # Errors
     /// When the store can't be written.
-    async fn retried_parked(&self, name: &str) -> Result<(), StoreError>;
+    async fn retried_parked(&self, name: &str, epoch: u64) -> Result<(), StoreError>;
 
     /// The rows with these keys that exist, in any order.
     ///

@@ -186,8 +186,8 @@ impl<H: Hooks> ProjectionStore for Delegating<H> {
         self.through(self.store().parked(name, target)).await
     }
 
-    async fn retried_parked(&self, name: &str) -> Stored<()> {
-        self.through(self.store().retried_parked(name)).await
+    async fn retried_parked(&self, name: &str, epoch: u64) -> Stored<()> {
+        self.through(self.store().retried_parked(name, epoch)).await
     }
 
     async fn rows(

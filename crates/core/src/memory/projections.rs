@@ -79,9 +79,10 @@ impl ProjectionStore for MemoryStore {
         Ok(side.map_or_else(Vec::new, |side| side.parked.values().cloned().collect()))
     }
 
-    async fn retried_parked(&self, name: &str) -> Result<(), StoreError> {
+    async fn retried_parked(&self, name: &str, epoch: u64) -> Result<(), StoreError> {
         let mut state = self.state("mark parked events as retried").await?;
-        if let Some(entry) = state.projections.get_mut(name) {
+        let entry = state.projections.get_mut(name);
+        if let Some(entry) = entry.filter(|entry| entry.live.epoch == epoch) {
             entry.retry_parked = false;
         }
         Ok(())

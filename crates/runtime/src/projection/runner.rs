@@ -241,7 +241,8 @@ impl Runner {
                 batch.park_again(event).await?;
             }
         }
-        self.store.retried_parked(&name).await?;
+        let epoch = batch.fence().epoch;
+        self.store.retried_parked(&name, epoch).await?;
         Ok(())
     }
 

@@ -141,11 +141,11 @@ impl ProjectionStore for PostgresStore {
         .await
     }
 
-    async fn retried_parked(&self, name: &str) -> Result<(), StoreError> {
+    async fn retried_parked(&self, name: &str, epoch: u64) -> Result<(), StoreError> {
         self.transaction(
             "note that parked events were tried again",
             name.to_owned(),
-            |session, name| Box::pin(record::retried(session, name)),
+            move |session, name| Box::pin(record::retried(session, name, epoch)),
         )
         .await
     }

@@ -140,11 +140,16 @@ pub(crate) async fn now(session: &mut Session<'_>) -> Result<DateTime<Utc>, Stor
 }
 
 /// The parked events have been tried again.
-pub(crate) async fn retried(session: &mut Session<'_>, name: &str) -> Result<(), StoreError> {
+pub(crate) async fn retried(
+    session: &mut Session<'_>,
+    name: &str,
+    epoch: u64,
+) -> Result<(), StoreError> {
     session
         .sql
         .query(include_str!("../../sql/projections/update_retried.sql"))
         .bind(name)
+        .bind(number(epoch))
         .execute(&mut *session.conn)
         .await
         .map_err(failed("note that parked events were tried again"))?;

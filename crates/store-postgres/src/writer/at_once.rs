@@ -3,12 +3,14 @@
 //! Nothing waits for this process while the append lock is held: neither another process when
 //! this one is slow, nor the next batch for two more round trips.
 
+use std::time::Duration;
+
 use annals_core::{
     Append, Position, StoreError,
     admission::{Decided, Facts, decide, streams},
 };
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     commit::{DOING, PATIENCE, Ready, Undone},
@@ -20,6 +22,10 @@ use crate::{
     pulse::UNWATCHED,
     transaction::Session,
 };
+
+/// How long it is not tried again after it came to nothing under the lock, as it does for as long
+/// as any inline projection is on record, which another program may have left there.
+const IN_VAIN: Duration = Duration::from_secs(1);
 
 /// Tries to append a batch with one statement; none, with nothing written, when it has to be
 /// decided under the lock.
@@ -63,6 +69,7 @@ pub(super) async fn attempt(
         }
         Ok(Ok(None)) => {
             writer.link.put(conn);
+            writer.not_at_once = Some(Instant::now() + IN_VAIN);
             Ok(None)
         }
         Ok(Err(error)) if is_unique_violation(&error) => {
@@ -84,8 +91,10 @@ pub(super) async fn attempt(
 /// What becomes of the batch in an empty log, with the streams where they are remembered; none when
 /// its decisions rest on more, or it is not wholly let in.
 fn decided_on_trust<'a>(writer: &Writer, appends: &[&'a Append]) -> Option<Decided<'a>> {
+    let in_vain = |until: Instant| Instant::now() < until;
     let has_conditions = appends.iter().any(|append| append.condition.is_some());
     if !writer.at_once
+        || writer.not_at_once.is_some_and(in_vain)
         || has_conditions
         || !writer.installed().is_empty()
         || !writer.heads.unknown(appends).is_empty()

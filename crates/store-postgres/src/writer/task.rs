@@ -10,7 +10,7 @@ use annals_core::{
     Append, AppendError, Appended, Position, StoreError, StoreErrorKind, admission::Decided,
 };
 use futures_util::FutureExt as _;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Job, Request,
@@ -37,6 +37,8 @@ pub(crate) struct Writer {
     /// Whether a batch may be one statement. It is prepared, and a pooler that gives out
     /// connections by transaction has it prepared anywhere.
     pub(super) at_once: bool,
+    /// Until when that is not tried again, since it came to nothing.
+    pub(super) not_at_once: Option<Instant>,
     installed: Arc<RwLock<Vec<Installed>>>,
 }
 
@@ -54,6 +56,7 @@ impl Writer {
             notify: options.notifications,
             lock_timeout: options.lock_timeout,
             at_once: !options.transaction_pooling,
+            not_at_once: None,
             installed,
         }
     }

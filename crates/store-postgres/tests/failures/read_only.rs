@@ -43,12 +43,12 @@ async fn sessions_that_take_no_writes_are_not_used_again() {
     cluster.sql("ALTER DATABASE annals SET default_transaction_read_only = on");
     cluster.sql_in("postgres", TERMINATE);
     refused(async || append(&store, deposit(1, 1, 1)).await).await;
-    refused(async || store.retried_parked("balance").await).await;
+    refused(async || store.retried_parked("balance", 1).await).await;
     cluster.sql_in(
         "postgres",
         "ALTER DATABASE annals RESET default_transaction_read_only",
     );
     append(&store, deposit(1, 1, 1)).await.unwrap();
-    store.retried_parked("balance").await.unwrap();
+    store.retried_parked("balance", 1).await.unwrap();
     assert_eq!(head(&store).await.get(), 1);
 }

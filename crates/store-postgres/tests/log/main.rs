@@ -8,6 +8,7 @@
     reason = "what a test does not expect fails it"
 )]
 
+mod at_once;
 mod damage;
 mod groups;
 mod opening;

@@ -121,10 +121,10 @@ impl ProjectionStore for SqliteStore {
         parked::select(&mut conn, name, target).await
     }
 
-    async fn retried_parked(&self, name: &str) -> Result<(), StoreError> {
+    async fn retried_parked(&self, name: &str, epoch: u64) -> Result<(), StoreError> {
         let name = name.to_owned();
         self.transaction("note that parked events were tried again", move |conn| {
-            Box::pin(async move { record::retried(conn, &name).await })
+            Box::pin(async move { record::retried(conn, &name, epoch).await })
         })
         .await
     }

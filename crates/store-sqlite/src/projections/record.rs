@@ -101,9 +101,14 @@ pub(crate) async fn stop(
 }
 
 /// The parked events have been tried again.
-pub(crate) async fn retried(conn: &mut SqliteConnection, name: &str) -> Result<(), StoreError> {
+pub(crate) async fn retried(
+    conn: &mut SqliteConnection,
+    name: &str,
+    epoch: u64,
+) -> Result<(), StoreError> {
     sqlx::query(include_str!("../../sql/projections/update_retried.sql"))
         .bind(name)
+        .bind(number(epoch))
         .execute(conn)
         .await
         .map_err(failed("note that parked events were tried again"))?;
