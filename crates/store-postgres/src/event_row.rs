@@ -1,9 +1,5 @@
-//! Events as rows.
-//!
-//! A rebuild reads millions of them, so their columns are taken as the bytes that the server
-//! sends: sqlx's checks of types, for each value of each row, took as long as all the rest of
-//! reading a row. The types are those of `migrations/`; a value that does not have the form of
-//! its type is corruption.
+//! Events as rows, one by one: for the few that are compared with an append. Pages of events come
+//! packed (`frame.rs`).
 
 use std::sync::Arc;
 
@@ -11,164 +7,44 @@ use annals_core::{
     CausationId, CorrelationId, EventHeader, EventId, EventType, Metadata, Position, StoreError,
     StoreErrorKind, StoredEvent, StreamName, Tag, Version,
 };
-use chrono::{DateTime, Utc};
-use sqlx::{
-    Row,
-    postgres::{PgRow, PgValueFormat},
-};
-use uuid::Uuid;
+use sqlx::{Row, postgres::PgRow};
 
-use crate::error::failed;
+use crate::{error::failed, frame::Unpacked};
 
-/// Microseconds from 1970 to 2000, from where PostgreSQL counts.
-const EPOCH_MICROS: i64 = 946_684_800_000_000;
-/// How many event types a reader remembers; programs seldom have more.
-const KNOWN_TYPES: usize = 32;
-
-/// An event from a row.
-#[derive(Debug)]
-pub(crate) struct Read {
-    /// The event; its payload is empty when it was left out.
-    pub(crate) event: StoredEvent,
-    /// Whether the payload has still to be fetched.
-    pub(crate) lacks_payload: bool,
-}
-
-/// Reads events, and shares the names that many rows of a page have in common.
-#[derive(Debug)]
-pub(crate) struct Reader {
-    doing: &'static str,
-    last_stream: Option<StreamName>,
-    types: Vec<EventType>,
-}
-
-impl Reader {
-    /// `doing` says what it does, as a fragment that fits "failed to ...".
-    pub(crate) fn new(doing: &'static str) -> Self {
-        Self {
-            doing,
-            last_stream: None,
-            types: Vec::new(),
-        }
-    }
-
-    /// Reads a row whose columns are those of `sql/page.sql`.
-    pub(crate) fn read(&mut self, row: &PgRow) -> Result<Read, StoreError> {
-        let doing = self.doing;
-        let fields = Fields { row, doing };
-        let metadata = Metadata::with_free_form(
-            CorrelationId::new(fields.uuid(7)?),
-            CausationId::new(fields.uuid(8)?),
-            fields.optional_text(9)?,
-        )
-        .map_err(|error| corrupt(doing, error))?;
-        let tags: Vec<Tag> = match fields.optional_text(10)? {
-            Some(tags) => serde_json::from_str(tags).map_err(|error| corrupt(doing, error))?,
-            None => Vec::new(),
-        };
-        let schema_version = u32::try_from(fields.count(4)?);
-        let payload = fields.optional(11)?;
-        let header = EventHeader {
-            position: Position::new(fields.count(0)?),
-            stream: self.stream(fields.text(1)?)?,
-            version: Version::new(fields.count(2)?),
-            event_type: self.event_type(fields.text(3)?)?,
-            schema_version: schema_version.map_err(|error| corrupt(doing, error))?,
-            id: EventId::new(fields.uuid(5)?),
-            recorded_at: fields.time(6)?,
-            tags,
-            metadata,
-        };
-        Ok(Read {
-            lacks_payload: payload.is_none(),
-            event: StoredEvent {
-                header: Arc::new(header),
-                payload: payload.unwrap_or_default().to_vec(),
-            },
-        })
-    }
-
-    fn stream(&mut self, name: &str) -> Result<StreamName, StoreError> {
-        if let Some(stream) = self.last_stream.as_ref().filter(|s| s.as_str() == name) {
-            return Ok(stream.clone());
-        }
-        let stream = StreamName::parse(name).map_err(|error| corrupt(self.doing, error))?;
-        Ok(self.last_stream.insert(stream).clone())
-    }
-
-    fn event_type(&mut self, name: &str) -> Result<EventType, StoreError> {
-        if let Some(known) = self.types.iter().find(|known| known.as_str() == name) {
-            return Ok(known.clone());
-        }
-        let event_type = EventType::new(name).map_err(|error| corrupt(self.doing, error))?;
-        if self.types.len() < KNOWN_TYPES {
-            self.types.push(event_type.clone());
-        }
-        Ok(event_type)
-    }
-}
-
-/// The values of a row as the server sends them:
-/// <https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-FORMAT-CODES>.
-#[derive(Clone, Copy)]
-struct Fields<'r> {
-    row: &'r PgRow,
-    doing: &'static str,
-}
-
-impl<'r> Fields<'r> {
-    /// The bytes of a column; none where it is NULL.
-    fn optional(self, index: usize) -> Result<Option<&'r [u8]>, StoreError> {
-        let value = self.row.try_get_raw(index).map_err(failed(self.doing))?;
-        if value.format() != PgValueFormat::Binary {
-            return Err(self.malformed(index, "binary"));
-        }
-        // NULL is the only error there is.
-        Ok(value.as_bytes().ok())
-    }
-
-    fn bytes(self, index: usize) -> Result<&'r [u8], StoreError> {
-        let bytes = self.optional(index)?;
-        bytes.ok_or_else(|| self.malformed(index, "a value"))
-    }
-
-    fn number(self, index: usize) -> Result<i64, StoreError> {
-        let bytes = <[u8; 8]>::try_from(self.bytes(index)?);
-        let bytes = bytes.map_err(|_| self.malformed(index, "a bigint"))?;
-        Ok(i64::from_be_bytes(bytes))
-    }
-
-    fn count(self, index: usize) -> Result<u64, StoreError> {
-        count(self.number(index)?, self.doing)
-    }
-
-    fn time(self, index: usize) -> Result<DateTime<Utc>, StoreError> {
-        let since_epoch = self.number(index)?.checked_add(EPOCH_MICROS);
-        since_epoch
-            .and_then(DateTime::from_timestamp_micros)
-            .ok_or_else(|| self.malformed(index, "a time"))
-    }
-
-    fn uuid(self, index: usize) -> Result<Uuid, StoreError> {
-        Uuid::from_slice(self.bytes(index)?).map_err(|_| self.malformed(index, "a uuid"))
-    }
-
-    fn optional_text(self, index: usize) -> Result<Option<&'r str>, StoreError> {
-        let text = self.optional(index)?.map(std::str::from_utf8).transpose();
-        text.map_err(|_| self.malformed(index, "text"))
-    }
-
-    fn text(self, index: usize) -> Result<&'r str, StoreError> {
-        let text = std::str::from_utf8(self.bytes(index)?);
-        text.map_err(|_| self.malformed(index, "text"))
-    }
-
-    fn malformed(self, index: usize, expected: &str) -> StoreError {
-        corrupt(
-            self.doing,
-            format!("column {index} of an event is not {expected}"),
-        )
-    }
+/// The event of a row whose columns are those of `sql/find_events.sql`.
+///
+/// `doing` says what is being done, as a fragment that fits "failed to ...".
+pub(crate) fn event(row: &PgRow, doing: &str) -> Result<Unpacked, StoreError> {
+    let text = |index| column::<&str>(row, index, doing);
+    let metadata = Metadata::with_free_form(
+        CorrelationId::new(column(row, 7, doing)?),
+        CausationId::new(column(row, 8, doing)?),
+        column(row, 9, doing)?,
+    );
+    let tags: Vec<Tag> = match column::<Option<&str>>(row, 10, doing)? {
+        Some(tags) => serde_json::from_str(tags).map_err(|error| corrupt(doing, error))?,
+        None => Vec::new(),
+    };
+    let schema_version = u32::try_from(number(row, 4, doing)?);
+    let payload: Option<Vec<u8>> = column(row, 11, doing)?;
+    let header = EventHeader {
+        position: Position::new(number(row, 0, doing)?),
+        stream: StreamName::parse(text(1)?).map_err(|error| corrupt(doing, error))?,
+        version: Version::new(number(row, 2, doing)?),
+        event_type: EventType::new(text(3)?).map_err(|error| corrupt(doing, error))?,
+        schema_version: schema_version.map_err(|error| corrupt(doing, error))?,
+        id: EventId::new(column(row, 5, doing)?),
+        recorded_at: column(row, 6, doing)?,
+        tags,
+        metadata: metadata.map_err(|error| corrupt(doing, error))?,
+    };
+    Ok(Unpacked {
+        lacks_payload: payload.is_none(),
+        event: StoredEvent {
+            header: Arc::new(header),
+            payload: payload.unwrap_or_default(),
+        },
+    })
 }
 
 /// A column of a row.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     error::failed,
-    event_row::{Reader, clamped, column, corrupt, number},
+    event_row::{clamped, column, corrupt, event, number},
     sql,
     transaction::Session,
 };
@@ -196,9 +196,8 @@ async fn find_events(
         .fetch_all(&mut *session.conn)
         .await
         .map_err(failed(DOING))?;
-    let mut reader = Reader::new(DOING);
     for row in &rows {
-        let found = reader.read(row)?;
+        let found = event(row, DOING)?;
         let id = found.event.id;
         // One id may come with several lengths.
         if !found.lacks_payload {

@@ -7,6 +7,7 @@ mod append;
 mod error;
 mod event_row;
 mod facts;
+mod frame;
 mod insert;
 mod inspection;
 mod location;

@@ -5,11 +5,11 @@ use annals_core::{
     Version,
     paging::{Limits, LogPages, Slice, StreamPages},
 };
-use futures_util::TryStreamExt as _;
 
 use crate::{
     error::failed,
-    event_row::{Read, Reader, clamped, column, number},
+    event_row::{clamped, column, number},
+    frame::{Unpacked, unpack},
     matching::{Bind, Cut, Filter, Stretch, bound, by_tags, matching},
     sql,
     transaction::Session,
@@ -24,8 +24,9 @@ const SCAN_EVENTS: u64 = 50_000;
 
 const LIMITS: Limits = Limits {
     page: MAX_EVENTS,
-    // With payloads of up to 32 KiB each, as larger ones are fetched by themselves.
-    statement: 2_000,
+    // A page comes as one value of up to 16 MiB of payloads, as larger ones than 16 KiB are fetched
+    // by themselves. It has to be sent before the connection counts as silent.
+    statement: 1_000,
     reach: u64::MAX,
 };
 
@@ -183,22 +184,17 @@ async fn fetch(
         .replace("/*order*/", order)
         .replace("/*limit*/", &filter.sql);
     let statement = bound(session.sql.composed(&statement), filter.binds);
-    let pulse = session.pulse;
-    let mut rows = statement.fetch(&mut *session.conn);
-    let mut reader = Reader::new(doing);
-    let mut found = Vec::new();
-    while let Some(row) = rows.try_next().await.map_err(failed(doing))? {
-        pulse.beat();
-        found.push(reader.read(&row)?);
-    }
-    drop(rows);
+    let page = statement.fetch_one(&mut *session.conn).await;
+    let page = page.map_err(failed(doing))?;
+    session.pulse.beat();
+    let found = unpack(&page, doing)?;
     complete(session, found, budget, doing).await
 }
 
 /// Fetches the payloads that were too large to come with their page, as far as they fit.
 async fn complete(
     session: &mut Session<'_>,
-    found: Vec<Read>,
+    found: Vec<Unpacked>,
     budget: &mut Budget,
     doing: &'static str,
 ) -> Result<(Vec<StoredEvent>, bool), StoreError> {
