@@ -1,6 +1,10 @@
 //! Reading a part of the log ahead of who folds it.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{
+    ops::RangeInclusive,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use annals_core::{LogRead, Page, Position, Store, StoreError, StoreErrorKind};
 use futures_util::{Stream, StreamExt, stream};
@@ -108,12 +112,8 @@ impl Reader {
             ));
         };
         let page = Arc::new(Page::new(events));
-        let decoding = Arc::clone(&page);
-        let decoder = self.decoder;
-        if tokio::task::spawn_blocking(move || decoder(&decoding))
-            .await
-            .is_err()
-        {
+        // On this thread, whose caches have the page already.
+        if catch_unwind(AssertUnwindSafe(|| (self.decoder)(&page))).is_err() {
             // The code that decodes panics: it will again for who folds the page, and is reported
             // there.
             tracing::debug!(first = part.start().get(), "decoding ahead failed");
