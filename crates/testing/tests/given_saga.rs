@@ -56,6 +56,26 @@ impl Saga for Trip {
     }
 }
 
+/// Three rooms, one after the other, of which all can be cancelled.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Tour;
+
+impl Saga for Tour {
+    const NAME: &'static str = "tour";
+    type Id = String;
+    type SendsTo = (Room,);
+
+    fn plan(&self, _: &String, plan: &mut Plan) {
+        plan.deadline(Duration::from_secs(60));
+        for stop in ["first", "second", "third"] {
+            plan.step(stop)
+                .command::<Room>(&"r".to_owned(), "book".into())
+                .undo("cancel".into())
+                .deadline(Duration::from_secs(50));
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("full")]
 struct Full;
@@ -114,6 +134,86 @@ fn the_deadline_of_the_plan_takes_back_what_is_under_way() {
         .when_time_passes(Duration::from_secs(61));
     let late = late.then_waits_for(["undo:north"]).when_done("undo:north");
     let _late = late.then_stands(SagaStatus::Compensated, Some("not done within 60s"));
+}
+
+fn tour() -> SagaScenario<Linear<Tour>> {
+    SagaScenario::started(&"1".to_owned(), Tour)
+}
+
+#[test]
+fn a_plan_whose_last_step_was_done_unnoticed_is_complete_though_its_deadline_passes() {
+    let all = trip()
+        .when_done("north")
+        .when_done("south")
+        .when_done_unnoticed("west")
+        .when_time_passes(Duration::from_secs(61));
+    let _all = all
+        .then_waits_for([])
+        .then_stands(SagaStatus::Completed, None);
+    // Also where the steps could be undone: nobody is to be told that what is all done is not.
+    let all = tour()
+        .when_done("first")
+        .when_time_passes(Duration::from_secs(20))
+        .when_done("second")
+        .when_done_unnoticed("third")
+        .when_time_passes(Duration::from_secs(41));
+    let _all = all
+        .then_deadlines([])
+        .then_stands(SagaStatus::Completed, None);
+}
+
+#[test]
+fn a_first_step_that_was_done_unnoticed_is_undone_when_the_deadline_of_the_plan_passes() {
+    let late = trip()
+        .when_done_unnoticed("north")
+        .when_done_unnoticed("south")
+        .when_time_passes(Duration::from_secs(61));
+    let late = late
+        .then_waits_for(["undo:south"])
+        .when_done("undo:south")
+        .when_done("undo:north");
+    let _late = late.then_stands(SagaStatus::Compensated, Some("not done within 60s"));
+}
+
+#[test]
+fn a_step_in_the_middle_that_was_done_unnoticed_is_undone_when_the_deadline_of_the_plan_passes() {
+    let late = tour()
+        .when_time_passes(Duration::from_secs(20))
+        .when_done("first")
+        .when_done_unnoticed("second")
+        .when_time_passes(Duration::from_secs(41));
+    let late = late
+        .then_waits_for(["undo:second"])
+        .when_done("undo:second")
+        .when_done("undo:first");
+    let _late = late.then_stands(SagaStatus::Compensated, Some("not done within 60s"));
+}
+
+#[test]
+fn of_two_steps_at_a_time_the_one_that_was_done_unnoticed_is_undone() {
+    let late = trip()
+        .when_done_unnoticed("south")
+        .when_time_passes(Duration::from_secs(61))
+        .then_waits_for(["undo:south"])
+        .when_done("undo:south");
+    let reason = "not done within 60s";
+    let _late = late.then_stands(SagaStatus::Compensated, Some(reason));
+    let refused = trip()
+        .when_done_unnoticed("south")
+        .when_refused("north", &Full)
+        .then_waits_for(["undo:south"])
+        .when_done("undo:south");
+    let _refused = refused.then_stands(SagaStatus::Compensated, Some("north: full"));
+}
+
+#[test]
+fn a_step_that_was_done_unnoticed_when_its_own_deadline_passes_is_done() {
+    let done = tour()
+        .when_done_unnoticed("first")
+        .when_time_passes(Duration::from_secs(51));
+    let _done = done
+        .then_waits_for(["second"])
+        .then_stands(SagaStatus::Running, None);
 }
 
 #[test]

@@ -113,6 +113,11 @@ pub struct Linear<S> {
     start: Option<Arc<LinearStart<S>>>,
     /// How each step stands.
     steps: Vec<Progress>,
+    /// The stage whose steps were sent last; none once all are done.
+    ///
+    /// It stays as it is from when the rest is given up: what was done by then, though the saga
+    /// hears of it only later, brings on no further stage.
+    stage: Option<usize>,
     /// Why the rest is not done any more.
     failure: Option<String>,
 }
@@ -131,6 +136,7 @@ impl<S> Default for Linear<S> {
         Self {
             start: None,
             steps: Vec::new(),
+            stage: None,
             failure: None,
         }
     }
@@ -152,10 +158,16 @@ impl<S: Saga> ProcessManager for Linear<S> {
             Input::Started(start) => {
                 self.steps = vec![Progress::Open; start.plan.steps().len()];
                 self.start = Some(Arc::new((*start).clone()));
+                self.stage = self.first_not_done();
             }
             Input::Succeeded { step } => match step.strip_prefix(UNDO) {
                 Some(step) => self.set(step, Progress::Undone),
-                None => self.set(step, Progress::Done),
+                None => {
+                    self.set(step, Progress::Done);
+                    if self.failure.is_none() {
+                        self.stage = self.first_not_done();
+                    }
+                }
             },
             Input::Rejected { step, reason } => {
                 self.set(step, Progress::Refused);
@@ -200,6 +212,8 @@ impl<S: Saga> ProcessManager for Linear<S> {
             Input::Event(event) => match event.event {},
         }
         match &self.failure {
+            // Also when it is too late: of what is all done nothing is left to be given up.
+            _ if self.is_all_done() => actions.complete(),
             None => self.go_on(plan, actions),
             Some(reason) => self.go_back(plan, reason, actions),
         }
@@ -269,8 +283,13 @@ impl<S> Linear<S> {
         plan.steps().iter().zip(self.steps.iter().copied())
     }
 
-    /// The stage under way: the first that is not wholly done.
-    fn stage(&self, plan: &Plan) -> Option<usize> {
+    fn is_all_done(&self) -> bool {
+        self.steps.iter().all(|step| *step == Progress::Done)
+    }
+
+    /// The first stage that is not wholly done.
+    fn first_not_done(&self) -> Option<usize> {
+        let plan = &self.start.as_ref()?.plan;
         let mut open = self
             .with(plan)
             .filter(|(_, progress)| *progress != Progress::Done);
@@ -279,10 +298,7 @@ impl<S> Linear<S> {
 
     /// Takes the next stage's steps, once all of this one's are done.
     fn go_on(&self, plan: &Plan, actions: &mut Actions) {
-        let Some(stage) = self.stage(plan) else {
-            actions.complete();
-            return;
-        };
+        let Some(stage) = self.stage else { return };
         let begun = self
             .with(plan)
             .any(|(step, progress)| step.stage == stage && progress == Progress::Done);
@@ -294,10 +310,9 @@ impl<S> Linear<S> {
     /// Takes back what is under way, and then undoes what was done, the last first.
     fn go_back(&self, plan: &Plan, reason: &str, actions: &mut Actions) {
         actions.cancel(PLAN);
-        let stage = self.stage(plan);
         let mut waiting = false;
         for (step, progress) in self.with(plan) {
-            if Some(step.stage) == stage && progress == Progress::Open {
+            if Some(step.stage) == self.stage && progress == Progress::Open {
                 actions.recall(&step.name, reason);
                 waiting = true;
             }

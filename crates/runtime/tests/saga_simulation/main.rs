@@ -10,6 +10,8 @@ mod ledger;
 mod node;
 mod world;
 
+use std::time::Duration;
+
 use node::{Faults, Planted};
 use world::{Script, Target, run};
 
@@ -37,6 +39,7 @@ fn wild(planted: Planted) -> Script {
         faults,
         chaos: true,
         target: None,
+        within: None,
     }
 }
 
@@ -62,12 +65,13 @@ fn a_world_is_the_same_each_time_it_is_run() {
 }
 
 /// A node dies at each of its operations in turn, before and after it is carried out.
-fn die_everywhere(target: Target) {
+fn die_everywhere(target: Target, within: Option<Duration>) {
     let script = |death| Script {
         transfers: 1,
         faults: Faults { death, ..SOUND },
         chaos: false,
         target: Some(target),
+        within,
     };
     let operations = run(1, script(None)).unwrap().operations;
     assert!(operations > 120, "{operations} operations");
@@ -84,38 +88,48 @@ fn die_everywhere(target: Target) {
 
 #[test]
 fn a_node_may_die_at_any_operation_of_a_transfer_that_completes() {
-    die_everywhere(Target::Open);
+    die_everywhere(Target::Open, None);
 }
 
 #[test]
 fn a_node_may_die_at_any_operation_of_a_transfer_that_is_compensated() {
-    die_everywhere(Target::Closed);
+    die_everywhere(Target::Closed, None);
 }
 
 #[test]
 fn a_node_may_die_at_any_operation_of_a_transfer_that_comes_too_late() {
-    die_everywhere(Target::Frozen);
+    die_everywhere(Target::Frozen, None);
+}
+
+/// Whoever goes on finds the deadline of the whole transfer passed, whatever had been done by then.
+#[test]
+fn a_node_may_die_at_any_operation_of_a_transfer_that_nobody_goes_on_with_in_time() {
+    die_everywhere(Target::Open, Some(Duration::from_secs(45)));
 }
 
 /// Whether what is broken shows like this in one world or another.
-fn is_noticed(planted: Planted, as_what: &str) -> bool {
+fn is_noticed(script: Script, as_what: &str) -> bool {
     let shows = |problem: String| problem.contains(as_what);
-    (0..2_000).any(|seed| run(seed, wild(planted)).is_err_and(shows))
+    (0..2_000).any(|seed| run(seed, script).is_err_and(shows))
 }
 
 #[test]
 fn a_step_that_is_carried_out_twice_is_noticed() {
     let twice = "`debit` was carried out 2 times";
-    assert!(is_noticed(Planted::ForgottenCommandIds, twice));
+    assert!(is_noticed(wild(Planted::ForgottenCommandIds), twice));
 }
 
 #[test]
 fn a_compensation_that_is_carried_out_twice_is_noticed() {
     let twice = "`undo:debit` was carried out 2 times";
-    assert!(is_noticed(Planted::ForgottenCommandIds, twice));
+    let undone = Script {
+        target: Some(Target::Closed),
+        ..wild(Planted::ForgottenCommandIds)
+    };
+    assert!(is_noticed(undone, twice));
 }
 
 #[test]
 fn a_command_that_is_carried_out_after_its_rejection_is_noticed() {
-    assert!(is_noticed(Planted::UnconsumedRejections, "transfer"));
+    assert!(is_noticed(wild(Planted::UnconsumedRejections), "transfer"));
 }

@@ -48,6 +48,8 @@ pub(crate) struct Script {
     pub(crate) chaos: bool,
     /// What becomes of the account that the only transfer goes to.
     pub(crate) target: Option<Target>,
+    /// How long that transfer may take as a whole; others have limits at random.
+    pub(crate) within: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -199,9 +201,18 @@ impl World {
         let from = self.seed.below(ACCOUNTS.len());
         let to = (from + 1 + self.seed.below(ACCOUNTS.len() - 1)) % ACCOUNTS.len();
         let cents = 20 + i64::try_from(self.seed.below(60)).unwrap();
+        // Shorter and longer than the step's own deadline.
+        let limits = [None, Some(15), Some(45)].map(|limit| limit.map(Duration::from_secs));
+        let within = limits[self.seed.below(limits.len())];
         let asked = match script.target {
-            Some(_) => transfer("a", "b", 30),
-            None => transfer(ACCOUNTS[from], ACCOUNTS[to], cents),
+            Some(_) => Transfer {
+                within: script.within,
+                ..transfer("a", "b", 30)
+            },
+            None => Transfer {
+                within,
+                ..transfer(ACCOUNTS[from], ACCOUNTS[to], cents)
+            },
         };
         let mut answers = 1 + self.seed.below(2);
         while answers > 0 {

@@ -82,6 +82,8 @@ pub(crate) struct Transfer {
     pub(crate) from: String,
     pub(crate) to: String,
     pub(crate) cents: i64,
+    /// How long all of it may take, if there is a limit.
+    pub(crate) within: Option<Duration>,
 }
 
 impl Saga for Transfer {
@@ -91,6 +93,9 @@ impl Saga for Transfer {
 
     fn plan(&self, _id: &String, plan: &mut Plan) {
         let cents = self.cents;
+        if let Some(within) = self.within {
+            plan.deadline(within);
+        }
         plan.undo_retry(Retry::times(2).waiting(Duration::from_secs(1), Duration::from_secs(1)));
         plan.step("debit")
             .command::<Account>(&self.from, AccountCommand::Withdraw { cents })
@@ -111,5 +116,6 @@ pub(crate) fn transfer(from: &str, to: &str, cents: i64) -> Transfer {
         from: from.to_owned(),
         to: to.to_owned(),
         cents,
+        within: None,
     }
 }

@@ -1,10 +1,13 @@
 //! Given a saga, when this comes back, then that is sent: the clock included, without a store.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
 use annals_core::{
-    CausationId, CorrelationId, Event, EventId, EventSet, Id, Metadata, NewEvent, Position,
-    Recorded,
+    CausationId, CommandId, CorrelationId, Event, EventId, EventSet, Id, Metadata, NewEvent,
+    Position, Recorded,
     saga::{
         Cause, Instance, Linear, LinearStart, ProcessManager, ReceivedEvent, Saga, SagaCommand,
         SagaEvent, SagaStatus, SendsTo, saga_stream,
@@ -70,6 +73,8 @@ pub struct SagaScenario<P: ProcessManager> {
     story: Vec<String>,
     /// How far the log has come, as far as the story tells.
     position: Position,
+    /// The commands that were carried out without the saga knowing.
+    unnoticed: HashSet<CommandId>,
 }
 
 impl<S: Saga> SagaScenario<Linear<S>> {
@@ -102,6 +107,7 @@ impl<P: ProcessManager> SagaScenario<P> {
             now: dawn(),
             story: Vec::new(),
             position: Position::START,
+            unnoticed: HashSet::new(),
         }
     }
 
@@ -158,6 +164,22 @@ impl<P: ProcessManager> SagaScenario<P> {
         let step = step.to_owned();
         let told = format!("`{step}` is done");
         self.when(told, Cause::Succeeded { step, position })
+    }
+
+    /// A command was carried out, but the saga has not heard of it, as when its node died right then.
+    ///
+    /// Once the command is to be taken back, it comes back as done all the same.
+    ///
+    /// # Panics
+    /// When no such command waits for an outcome.
+    #[must_use]
+    #[track_caller]
+    pub fn when_done_unnoticed(mut self, step: &str) -> Self {
+        self.assert_outstanding(step);
+        let sent = self.instance.outstanding().get(step);
+        self.unnoticed.extend(sent.map(|sent| sent.command_id));
+        self.story.push(format!("`{step}` is done, unnoticed"));
+        self
     }
 
     /// An aggregate refused a command.
@@ -281,12 +303,23 @@ impl<P: ProcessManager> SagaScenario<P> {
                 let applied = self.instance.apply(&event, id, &metadata(id.uuid()));
                 applied.unwrap_or_else(|error| panic!("{error}"));
             }
-            // As the engine does: what is to be taken back is, unless the test says it was done.
-            let mut outstanding = self.instance.outstanding().iter();
-            let recalled = outstanding.find(|(_, command)| command.recalled.is_some());
-            cause = recalled.map(|(step, _)| Cause::TakenBack { step: step.clone() });
+            cause = self.take_back();
         }
         self
+    }
+
+    /// As the engine does: what is to be taken back is, unless it was done.
+    fn take_back(&mut self) -> Option<Cause> {
+        let mut outstanding = self.instance.outstanding().iter();
+        let recalled = outstanding.find(|(_, command)| command.recalled.is_some());
+        let (step, command) = recalled?;
+        let step = step.clone();
+        if !self.unnoticed.contains(&command.command_id) {
+            return Some(Cause::TakenBack { step });
+        }
+        self.position = self.position.next();
+        let position = self.position;
+        Some(Cause::Succeeded { step, position })
     }
 
     #[track_caller]
