@@ -160,31 +160,37 @@ impl World {
     fn moves(&self) -> Vec<Move> {
         let mut moves = Vec::new();
         for (step, command) in self.saga.outstanding() {
-            let step = step.clone();
             if self.carried_out.contains(&command.command_id) {
-                let position = Position::new(1);
-                moves.push(Move::Tell(Cause::Succeeded { step, position }));
+                moves.push(Move::Tell(self.done(step)));
                 continue;
             }
             moves.push(Move::CarryOut(step.clone()));
-            if command.recalled.is_some() {
-                moves.push(Move::Tell(Cause::TakenBack { step: step.clone() }));
-            }
-            let reason = "full".to_owned();
+            let (step, command_id) = (step.clone(), command.command_id);
             moves.extend([true, false].map(|again| {
-                let (step, reason) = (step.clone(), reason.clone());
                 Move::Tell(Cause::Refused {
-                    step,
-                    reason,
+                    step: step.clone(),
+                    command_id,
+                    reason: "full".to_owned(),
                     again,
                 })
             }));
+            if command.recalled.is_some() {
+                moves.push(Move::Tell(Cause::TakenBack { step, command_id }));
+            }
         }
         moves.extend(self.saga.deadlines().keys().cloned().map(Move::Wait));
         if self.saga.status() == SagaStatus::Stuck {
             moves.push(Move::Retry);
         }
         moves
+    }
+
+    fn done(&self, step: &str) -> Cause {
+        Cause::Succeeded {
+            step: step.to_owned(),
+            command_id: self.saga.outstanding()[step].command_id,
+            position: Position::new(1),
+        }
     }
 
     fn make(&mut self, next: Move) {
@@ -303,11 +309,9 @@ fn a_saga_that_began_to_undo_what_was_all_done_goes_on_to_undo_it() {
         legs: vec![leg(0, true), leg(1, false)],
         deadline: Some(Duration::from_secs(60)),
     });
-    let position = Position::new(1);
     let (first, last) = ("leg0".to_owned(), "leg1".to_owned());
     world.make(Move::CarryOut(first.clone()));
-    let step = first.clone();
-    world.make(Move::Tell(Cause::Succeeded { step, position }));
+    world.make(Move::Tell(world.done(&first)));
     world.make(Move::CarryOut(last.clone()));
     let (due, reason) = (world.now, "not done within 60s".to_owned());
     let undo = format!("undo:{first}");
@@ -323,7 +327,7 @@ fn a_saga_that_began_to_undo_what_was_all_done_goes_on_to_undo_it() {
         SagaEvent::Succeeded {
             step: last,
             due,
-            position,
+            position: Position::new(1),
         },
         SagaEvent::Compensating {
             reason: reason.clone(),
@@ -338,10 +342,7 @@ fn a_saga_that_began_to_undo_what_was_all_done_goes_on_to_undo_it() {
         },
     ]);
     world.make(Move::CarryOut(undo.clone()));
-    world.make(Move::Tell(Cause::Succeeded {
-        step: undo,
-        position,
-    }));
+    world.make(Move::Tell(world.done(&undo)));
     let stands = (world.saga.status(), world.saga.reason());
     assert_eq!(stands, (SagaStatus::Compensated, Some(reason.as_str())));
 }

@@ -160,6 +160,13 @@ impl<P: ProcessManager> Instance<P> {
         &self.outstanding
     }
 
+    /// The command that was sent under this name with this id, if it has no outcome yet.
+    #[must_use]
+    pub fn sent_as(&self, step: &str, command_id: CommandId) -> Option<&Outstanding> {
+        let sent = self.outstanding.get(step);
+        sent.filter(|command| command.command_id == command_id)
+    }
+
     /// The deadlines that are set, by name.
     #[must_use]
     pub fn deadlines(&self) -> &BTreeMap<String, DateTime<Utc>> {

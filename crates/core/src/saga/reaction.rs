@@ -30,6 +30,8 @@ pub enum Cause {
     Succeeded {
         /// Which one.
         step: String,
+        /// Its id, as another command may have been sent under that name since.
+        command_id: CommandId,
         /// Up to where the log holds what it brought about.
         position: crate::order::Position,
     },
@@ -37,6 +39,8 @@ pub enum Cause {
     Refused {
         /// Which one.
         step: String,
+        /// Its id, as another command may have been sent under that name since.
+        command_id: CommandId,
         /// What the aggregate said.
         reason: String,
         /// Whether sending it again can help.
@@ -46,11 +50,15 @@ pub enum Cause {
     TakenBack {
         /// Which one.
         step: String,
+        /// Its id, as another command may have been sent under that name since.
+        command_id: CommandId,
     },
     /// A command can't even be sent, for a reason that an operator has to solve.
     Unsendable {
         /// Which one.
         step: String,
+        /// Its id, as another command may have been sent under that name since.
+        command_id: CommandId,
         /// Why.
         reason: String,
     },
@@ -229,8 +237,12 @@ impl<P: ProcessManager> Instance<P> {
                 let input = StoredInput::Deadline { name: name.clone() };
                 Intake::of(SagaEvent::Fired { name, due }, input)
             }
-            Cause::Succeeded { step, position } => {
-                let due = self.outstanding.get(&step)?.due;
+            Cause::Succeeded {
+                step,
+                command_id,
+                position,
+            } => {
+                let due = self.sent_as(&step, command_id)?.due;
                 let input = StoredInput::Succeeded { step: step.clone() };
                 let event = SagaEvent::Succeeded {
                     step,
@@ -241,19 +253,24 @@ impl<P: ProcessManager> Instance<P> {
             }
             Cause::Refused {
                 step,
+                command_id,
                 reason,
                 again,
             } => {
-                let command = self.outstanding.get(&step)?;
+                let command = self.sent_as(&step, command_id)?;
                 refused(command, step, reason, again, now)
             }
-            Cause::TakenBack { step } => {
-                let command = self.outstanding.get(&step)?;
+            Cause::TakenBack { step, command_id } => {
+                let command = self.sent_as(&step, command_id)?;
                 let reason = command.recalled.clone()?;
                 rejected(command, step, reason)
             }
-            Cause::Unsendable { step, reason } => {
-                let command = self.outstanding.get(&step)?;
+            Cause::Unsendable {
+                step,
+                command_id,
+                reason,
+            } => {
+                let command = self.sent_as(&step, command_id)?;
                 (!command.parked).then(|| Intake::only(stuck(command, step, reason)))?
             }
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use annals_core::{
-    CausationId, StreamName, Version,
+    CausationId, CommandId, StreamName, Version,
     saga::{Cause, Instance, ProcessManager, ReceivedEvent, saga_stream},
 };
 use chrono::{DateTime, Utc};
@@ -131,7 +131,8 @@ impl<P: ProcessManager> Worker<P> {
             let now = self.journal.clock.now();
             let halted = *self.halt.borrow();
             for (step, command) in instance.due_commands(now).filter(|_| !halted) {
-                if under_way.insert(step.to_owned()) {
+                // By its id: its name may be that of an earlier one which is still on its way.
+                if under_way.insert(command.command_id) {
                     let (step, command) = (step.to_owned(), command.clone());
                     let origin = instance.origin().cloned();
                     let commands = &self.journal.commands;
@@ -140,15 +141,15 @@ impl<P: ProcessManager> Worker<P> {
                             self.receivers
                                 .deliver(commands, &step, &command, origin.as_ref());
                         let delivery = sent.await;
-                        (step, CausationId::from(command.command_id), delivery)
+                        (step, command.command_id, delivery)
                     });
                 }
             }
-            let Some((step, cause, delivery)) = sending.next().await else {
+            let Some((step, command_id, delivery)) = sending.next().await else {
                 return Ok(());
             };
-            self.take_in(instance, &step, cause, delivery).await?;
-            under_way.remove(&step);
+            self.take_in(instance, step, command_id, delivery).await?;
+            under_way.remove(&command_id);
         }
     }
 
@@ -167,10 +168,10 @@ impl<P: ProcessManager> Worker<P> {
             let Some((step, command)) = recalled else {
                 return Ok(());
             };
-            let cause = CausationId::from(command.command_id);
-            let step = step.clone();
-            let taken_back = Cause::TakenBack { step };
-            self.settle(instance, taken_back, Some(cause)).await?;
+            let (step, command_id) = (step.clone(), command.command_id);
+            let taken_back = Cause::TakenBack { step, command_id };
+            self.settle(instance, taken_back, Some(command_id.into()))
+                .await?;
         }
     }
 
@@ -178,30 +179,40 @@ impl<P: ProcessManager> Worker<P> {
     async fn take_in(
         &self,
         instance: &mut Instance<P>,
-        step: &str,
-        cause: CausationId,
+        step: String,
+        command_id: CommandId,
         delivery: Delivery,
     ) -> Result<(), WorkError> {
-        let step = step.to_owned();
         let outcome = match delivery {
-            Delivery::Done(position) => Cause::Succeeded { step, position },
+            Delivery::Done(position) => Cause::Succeeded {
+                step,
+                command_id,
+                position,
+            },
             Delivery::Refused { reason, again } => Cause::Refused {
                 step,
+                command_id,
                 reason,
                 again,
             },
-            Delivery::Unsendable(reason) => Cause::Unsendable { step, reason },
+            Delivery::Unsendable(reason) => Cause::Unsendable {
+                step,
+                command_id,
+                reason,
+            },
             Delivery::Trouble(problem) => return Err(WorkError::Trouble { step, problem }),
             Delivery::Recalled => {
+                // Whoever took it back has written so, and then there is nothing to do about it.
                 *instance = self.load(&instance.stream().clone()).await?;
-                if !instance.outstanding().contains_key(&step) {
-                    return Ok(());
+                Cause::Unsendable {
+                    step,
+                    command_id,
+                    reason: "its command id was used for another command".to_owned(),
                 }
-                let reason = "its command id was used for another command".to_owned();
-                Cause::Unsendable { step, reason }
             }
         };
-        self.settle(instance, outcome, Some(cause)).await
+        self.settle(instance, outcome, Some(command_id.into()))
+            .await
     }
 
     /// Lets the saga react to a cause and appends what follows, until it is dealt with.
@@ -220,8 +231,16 @@ impl<P: ProcessManager> Worker<P> {
                 Written::Done => return Ok(()),
                 Written::Lost => *instance = self.load(&instance.stream().clone()).await?,
                 Written::CarriedOut(position) => {
-                    if let Cause::Refused { step, .. } | Cause::TakenBack { step } = cause {
-                        cause = Cause::Succeeded { step, position };
+                    if let Cause::Refused {
+                        step, command_id, ..
+                    }
+                    | Cause::TakenBack { step, command_id } = cause
+                    {
+                        cause = Cause::Succeeded {
+                            step,
+                            command_id,
+                            position,
+                        };
                     }
                 }
             }

@@ -5,6 +5,7 @@ mod accounts;
 mod bank;
 mod deadlines;
 mod failures;
+mod names;
 mod operators;
 mod processes;
 mod settled;

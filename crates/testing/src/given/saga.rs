@@ -158,12 +158,14 @@ impl<P: ProcessManager> SagaScenario<P> {
     #[must_use]
     #[track_caller]
     pub fn when_done(mut self, step: &str) -> Self {
-        self.assert_outstanding(step);
+        let command_id = self.outstanding(step);
         self.position = self.position.next();
-        let position = self.position;
-        let step = step.to_owned();
-        let told = format!("`{step}` is done");
-        self.when(told, Cause::Succeeded { step, position })
+        let done = Cause::Succeeded {
+            step: step.to_owned(),
+            command_id,
+            position: self.position,
+        };
+        self.when(format!("`{step}` is done"), done)
     }
 
     /// A command was carried out, but the saga has not heard of it, as when its node died right then.
@@ -175,9 +177,8 @@ impl<P: ProcessManager> SagaScenario<P> {
     #[must_use]
     #[track_caller]
     pub fn when_done_unnoticed(mut self, step: &str) -> Self {
-        self.assert_outstanding(step);
-        let sent = self.instance.outstanding().get(step);
-        self.unnoticed.extend(sent.map(|sent| sent.command_id));
+        let command_id = self.outstanding(step);
+        self.unnoticed.insert(command_id);
         self.story.push(format!("`{step}` is done, unnoticed"));
         self
     }
@@ -192,10 +193,11 @@ impl<P: ProcessManager> SagaScenario<P> {
     where
         E: std::error::Error + 'static,
     {
-        self.assert_outstanding(step);
+        let command_id = self.outstanding(step);
         let reason = rejection.to_string();
         let refused = Cause::Refused {
             step: step.to_owned(),
+            command_id,
             again: P::retries(step, rejection),
             reason,
         };
@@ -313,27 +315,27 @@ impl<P: ProcessManager> SagaScenario<P> {
         let mut outstanding = self.instance.outstanding().iter();
         let recalled = outstanding.find(|(_, command)| command.recalled.is_some());
         let (step, command) = recalled?;
-        let step = step.clone();
-        if !self.unnoticed.contains(&command.command_id) {
-            return Some(Cause::TakenBack { step });
+        let (step, command_id) = (step.clone(), command.command_id);
+        if !self.unnoticed.contains(&command_id) {
+            return Some(Cause::TakenBack { step, command_id });
         }
         self.position = self.position.next();
-        let position = self.position;
-        Some(Cause::Succeeded { step, position })
+        Some(Cause::Succeeded {
+            step,
+            command_id,
+            position: self.position,
+        })
     }
 
     #[track_caller]
-    fn assert_outstanding(&self, step: &str) {
-        let there = self.instance.outstanding().contains_key(step);
-        let actual: Vec<&str> = self
-            .instance
-            .outstanding()
-            .keys()
-            .map(String::as_str)
-            .collect();
-        if !there {
-            self.compare("there should be a command of this name", &[step], &actual);
+    fn outstanding(&self, step: &str) -> CommandId {
+        let outstanding = self.instance.outstanding();
+        if let Some(command) = outstanding.get(step) {
+            return command.command_id;
         }
+        let actual: Vec<&str> = outstanding.keys().map(String::as_str).collect();
+        self.compare("there should be a command of this name", &[step], &actual);
+        unreachable!("it is not among them")
     }
 
     #[track_caller]
