@@ -25,6 +25,8 @@ pub(super) struct Agenda {
     saga: &'static str,
     /// When the table may next have something due.
     earliest: DateTime<Utc>,
+    /// The first due time that was noted since the sweep began, which may have gone past its row.
+    noted_meanwhile: DateTime<Utc>,
     /// Where a sweep that found more than it could take goes on.
     cursor: Option<DeadlineKey>,
     soon: BinaryHeap<Reverse<(DateTime<Utc>, String)>>,
@@ -41,6 +43,7 @@ impl Agenda {
         Self {
             saga,
             earliest: DateTime::<Utc>::MIN_UTC,
+            noted_meanwhile: DateTime::<Utc>::MAX_UTC,
             cursor: None,
             soon: BinaryHeap::new(),
             written: Position::START,
@@ -52,6 +55,7 @@ impl Agenda {
     pub(super) fn note(&mut self, id: &str, due: DateTime<Utc>, now: DateTime<Utc>) {
         self.noted = true;
         self.earliest = self.earliest.min(due);
+        self.noted_meanwhile = self.noted_meanwhile.min(due);
         let soon = TimeDelta::from_std(SOON).unwrap_or_default();
         if due <= now + soon && self.soon.len() < MAX_SOON {
             self.soon.push(Reverse((due, id.to_owned())));
@@ -92,6 +96,7 @@ impl Agenda {
         let after = match &self.cursor {
             Some(key) => SagaDeadline::key_values(key),
             None => {
+                self.noted_meanwhile = DateTime::<Utc>::MAX_UTC;
                 let mut before_all = vec![Value::Text(String::new()); 5];
                 if let Some(first) = before_all.first_mut() {
                     *first = Value::Text(self.saga.to_owned());
@@ -122,9 +127,9 @@ impl Agenda {
         self.cursor = last.filter(|_| full && next.is_none());
         self.earliest = match next {
             _ if behind => now,
-            Some(next) => next,
+            Some(next) => next.min(self.noted_meanwhile),
             None if self.cursor.is_some() => now,
-            None => DateTime::<Utc>::MAX_UTC,
+            None => self.noted_meanwhile,
         };
         Ok(())
     }
@@ -140,4 +145,92 @@ impl Agenda {
 fn unreadable(error: annals_core::RowError) -> StoreError {
     let doing = format!("read a row of `{}`", SagaDeadline::TABLE.name);
     StoreError::new(annals_core::StoreErrorKind::Corrupt, doing).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use annals_core::{
+        Changes, Checkpoint, Claim, Commit, Fence, MemoryStore, ProjectionSpec,
+        ProjectionStore as _,
+    };
+
+    use super::*;
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_000_000 + seconds, 0).unwrap_or_default()
+    }
+
+    async fn table() -> MemoryStore {
+        let store = MemoryStore::new();
+        let spec = ProjectionSpec {
+            name: SagaDeadline::TABLE.name.to_owned(),
+            fingerprint: "test".to_owned(),
+            table: Some(SagaDeadline::TABLE),
+            inline: false,
+        };
+        store.register(&spec, at(0)).await.unwrap();
+        store
+    }
+
+    /// Has the table show that a saga has something to do.
+    async fn show(store: &MemoryStore, id: &str, due: DateTime<Utc>) {
+        let name = SagaDeadline::TABLE.name;
+        let claim = store.claim(name, "test", SOON).await.unwrap();
+        let Claim::Held { epoch } = claim else {
+            panic!("somebody else holds the lease")
+        };
+        let row = SagaDeadline {
+            saga: "s".to_owned(),
+            due,
+            id: id.to_owned(),
+            kind: "command".to_owned(),
+            name: "step".to_owned(),
+            position: Position::START,
+        };
+        let changes = Changes {
+            upserts: vec![row.to_row()],
+            deletes: Vec::new(),
+        };
+        let commit = Commit {
+            projection: name.to_owned(),
+            target: Target::Live,
+            fence: Fence {
+                epoch,
+                checkpoint: Position::START,
+            },
+            rows: Some((SagaDeadline::TABLE, changes)),
+            checkpoint: Checkpoint::default(),
+            park: Vec::new(),
+            unpark: Vec::new(),
+            now: at(0),
+        };
+        store.commit(commit).await.unwrap();
+    }
+
+    async fn due(agenda: &mut Agenda, store: &MemoryStore) -> Vec<String> {
+        let due = agenda.due(store, at(0), 2).await.unwrap();
+        due.into_iter().collect()
+    }
+
+    /// Where too much is due in a moment to be remembered, the table has to be gone through again.
+    #[tokio::test]
+    async fn what_is_noted_behind_a_sweep_is_found_by_the_next() {
+        let store = table().await;
+        let mut agenda = Agenda::new("s");
+        for number in 0..MAX_SOON {
+            agenda.soon.push(Reverse((at(3), number.to_string())));
+        }
+        for (id, seconds) in [("a", -10), ("b", -8), ("c", -6), ("d", -4)] {
+            show(&store, id, at(seconds)).await;
+        }
+        assert_eq!(due(&mut agenda, &store).await, ["a", "b"]);
+        show(&store, "behind", at(-9)).await;
+        agenda.note("behind", at(-9), at(0));
+        assert_eq!(due(&mut agenda, &store).await, ["c", "d"]);
+        let mut rest = Vec::new();
+        for _ in 0..3 {
+            rest.extend(due(&mut agenda, &store).await);
+        }
+        assert!(rest.contains(&"behind".to_owned()), "{rest:?}");
+    }
 }
