@@ -20,8 +20,8 @@ pub use projection::{
     RebuildOptions, RebuildPhase, RebuildSummary,
 };
 pub use saga::{
-    DeadlineView, OperateError, OutstandingView, SagaDeadline, SagaError, SagaHealth, SagaOptions,
-    SagaOverview, SagaQuery, SagaView, Sagas, StartSaga, StartSagaError, StartedSaga,
+    DeadlineView, Operate, OperateError, OutstandingView, SagaDeadline, SagaError, SagaHealth,
+    SagaOptions, SagaOverview, SagaQuery, SagaView, Sagas, StartSaga, StartSagaError, StartedSaga,
     TimelineEntry, WaitError,
 };
 pub use system::{RandomIds, SystemClock};

@@ -27,7 +27,7 @@ pub(crate) struct Journal {
     pub(super) commands: Arc<Commands>,
 }
 
-/// Who is behind a saga's start, and why.
+/// Who is behind something that happens to a saga, and why.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Origin {
     pub(super) correlation_id: Option<CorrelationId>,
@@ -111,7 +111,17 @@ impl Journal {
                 ..Origin::default()
             },
         };
-        let metadata = self.metadata(&origin);
+        self.write_for(instance, reaction, &origin).await
+    }
+
+    /// As [`write`](Self::write), for somebody else than whoever is behind the saga.
+    pub(super) async fn write_for<P: ProcessManager>(
+        &self,
+        instance: &mut Instance<P>,
+        reaction: Reaction,
+        origin: &Origin,
+    ) -> Result<Written, JournalError> {
+        let metadata = self.metadata(origin);
         let append = self.append(instance, &reaction, &metadata)?;
         let ids = append.writes.iter().flat_map(|write| &write.events);
         let ids: Vec<EventId> = ids.map(|event| event.id).collect();
@@ -150,6 +160,17 @@ impl Journal {
             Err(AppendError::Conflict { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Lets an id stand for the saga of a stream that is there already.
+    pub(super) async fn note(
+        &self,
+        stream: &StreamName,
+        (id, fingerprint): (CommandId, Fingerprint),
+    ) -> Result<(), AppendError> {
+        let nothing = Append::to(stream.clone(), Expected::Any, Vec::new(), self.clock.now());
+        let append = nothing.once(id.into(), fingerprint);
+        self.commands.append_settled(append).await.map(drop)
     }
 
     fn append<P: ProcessManager>(

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{
     delivery::Receivers,
     error::{OperateError, SagaError},
-    journal::{Journal, JournalError, Written, exists},
+    journal::{Journal, JournalError, Origin, Written, exists},
     options::SagaOptions,
     runner::Runner,
     sagas::Endings,
@@ -48,6 +48,7 @@ pub(crate) trait SagaKind: fmt::Debug + Send + Sync + 'static {
         journal: &Journal,
         id: &str,
         operation: Operation,
+        actor: Option<String>,
     ) -> Result<SagaView, OperateError>;
 }
 
@@ -130,6 +131,7 @@ impl<P: ProcessManager> SagaKind for Kind<P> {
         journal: &Journal,
         id: &str,
         operation: Operation,
+        actor: Option<String>,
     ) -> Result<SagaView, OperateError> {
         let stream = saga_stream(P::NAME, id).map_err(SagaError::from)?;
         for _ in 0..MAX_RACES {
@@ -150,7 +152,14 @@ impl<P: ProcessManager> SagaKind for Kind<P> {
                 events,
                 consumes: None,
             };
-            match journal.write(&mut instance, reaction, None).await {
+            // It belongs to the saga's story, but is not done on behalf of whoever asked for it.
+            let origin = Origin {
+                correlation_id: instance.origin().map(|origin| origin.correlation_id),
+                actor: actor.clone(),
+                ..Origin::default()
+            };
+            let written = journal.write_for(&mut instance, reaction, &origin);
+            match written.await {
                 Ok(Written::Done) => return Ok(SagaView::of(journal, &instance).await?),
                 Ok(Written::Lost | Written::CarriedOut(_)) => {}
                 Err(JournalError::Append(error)) => return Err(error.into()),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `sagas` | an application's sagas: running and operating them |
 //! | `listing` | which sagas there are |
+//! | `operate` | what an operator does to a saga |
 //! | `view` | a saga with all that happened to it |
 //! | `kind` | one kind of saga, whatever its type |
 //! | `start` | starting a saga, and waiting for its end |
@@ -37,6 +38,7 @@ mod intake;
 mod journal;
 mod kind;
 mod listing;
+mod operate;
 mod options;
 mod read_models;
 mod runner;
@@ -51,6 +53,7 @@ mod worker;
 pub use error::{OperateError, SagaError, StartSagaError, WaitError};
 pub(crate) use kind::{Kind, SagaKind};
 pub use listing::SagaQuery;
+pub use operate::Operate;
 pub use options::SagaOptions;
 pub use read_models::{SagaDeadline, SagaOverview};
 pub(crate) use sagas::SagaParts;

@@ -17,10 +17,11 @@ use tokio::{
 };
 
 use super::{
-    error::{OperateError, SagaError, WaitError},
+    error::{SagaError, WaitError},
     journal::{Journal, exists},
     kind::{Running, SagaKind, runner_name},
     listing::{self, SagaQuery},
+    operate::Operate,
     options::SagaOptions,
     read_models::SagaOverview,
     status::{SagaBoard, SagaHealth},
@@ -186,31 +187,23 @@ impl Sagas {
 
     /// Lets a stuck saga try again.
     ///
-    /// # Errors
-    /// When it is not stuck, would be stuck again at once, or the store fails.
-    pub async fn retry(&self, saga: &str, id: &str) -> Result<SagaView, OperateError> {
-        let kind = self.kind(saga)?;
-        kind.operate(&self.journal, id, Operation::Retry).await
+    /// It fails when the saga is not stuck, would be stuck again at once, or the store fails.
+    pub fn retry(&self, saga: &str, id: &str) -> Operate<'_> {
+        Operate::new(self, saga, id, Operation::Retry)
     }
 
     /// Gives a saga up as it is, for a reason. What it has sent is taken back where possible;
     /// what it has done stays done.
     ///
-    /// # Errors
-    /// When it has ended, or the store fails.
-    pub async fn abandon(
-        &self,
-        saga: &str,
-        id: &str,
-        reason: &str,
-    ) -> Result<SagaView, OperateError> {
+    /// It fails when the saga has ended, or the store fails.
+    pub fn abandon(&self, saga: &str, id: &str, reason: &str) -> Operate<'_> {
         let operation = Operation::Abandon {
             reason: reason.to_owned(),
         };
-        self.kind(saga)?.operate(&self.journal, id, operation).await
+        Operate::new(self, saga, id, operation)
     }
 
-    fn kind(&self, saga: &str) -> Result<&Arc<dyn SagaKind>, SagaError> {
+    pub(super) fn kind(&self, saga: &str) -> Result<&Arc<dyn SagaKind>, SagaError> {
         let kind = self.kinds.iter().find(|kind| kind.name() == saga);
         kind.ok_or_else(|| SagaError::UnknownKind {
             saga: saga.to_owned(),

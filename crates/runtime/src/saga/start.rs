@@ -149,19 +149,40 @@ impl<P: ProcessManager> StartSaga<'_, P> {
             .map(|id| (id, request_fingerprint(&stream, &self.fingerprint)));
         let span = tracing::debug_span!("annals.saga.start", saga = P::NAME, id = %self.id);
         let beginning = journal.begin(&instance, reaction, &self.origin, once);
-        match (tracing::Instrument::instrument(beginning, span).await, once) {
-            (Ok(Some(appended)), _) => Ok(StartedSaga {
+        let begun = tracing::Instrument::instrument(beginning, span).await;
+        let begun = begun.map_err(|error| not_started(error, once))?;
+        if let Some(appended) = begun.as_ref().filter(|appended| !appended.repeated) {
+            return Ok(StartedSaga {
                 stream,
-                position: first_position(&appended),
-                repeated: appended.repeated,
-            }),
-            (Ok(None), _) => first(journal, stream, &start, self.request).await,
-            (
-                Err(JournalError::Append(AppendError::IdReused { kind: "append", .. })),
-                Some((id, _)),
-            ) => Err(StartSagaError::CommandIdReused { id }),
-            (Err(error), _) => Err(error.into()),
+                position: first_position(appended),
+                repeated: false,
+            });
         }
+        let (position, then) = first(journal, &stream).await?;
+        // Where the id stands for the saga already, that is what it was asked for.
+        if begun.is_none() {
+            if (self.request)(&then) != (self.request)(&start) {
+                return Err(reused(&stream));
+            }
+            if let Some(once) = once {
+                let noted = journal.note(&stream, once).await;
+                noted.map_err(|error| not_started(error.into(), Some(once)))?;
+            }
+        }
+        Ok(StartedSaga {
+            stream,
+            position,
+            repeated: true,
+        })
+    }
+}
+
+fn not_started(error: JournalError, once: Option<(CommandId, Fingerprint)>) -> StartSagaError {
+    match (error, once) {
+        (JournalError::Append(AppendError::IdReused { kind: "append", .. }), Some((id, _))) => {
+            StartSagaError::CommandIdReused { id }
+        }
+        (error, _) => error.into(),
     }
 }
 
@@ -178,21 +199,16 @@ fn first_position(appended: &Appended) -> Position {
     Position::new(appended.position.get().saturating_sub(before))
 }
 
-/// The saga that is there already, if it was asked for the same.
+/// Where the saga that is there already begins, and what it was asked for.
 async fn first(
     journal: &Journal,
-    stream: StreamName,
-    start: &Value,
-    request: fn(&Value) -> Option<&Value>,
-) -> Result<StartedSaga, StartSagaError> {
+    stream: &StreamName,
+) -> Result<(Position, Value), StartSagaError> {
     let read = StreamRead::after(stream.clone(), Version::NONE, 1);
-    let events = journal
-        .store
-        .read_stream(read)
-        .await
-        .map_err(SagaError::from)?;
-    let Some(first) = events.into_iter().next() else {
-        return Err(StartSagaError::IdReused { stream });
+    let events = journal.store.read_stream(read).await;
+    let first = events.map_err(SagaError::from)?.into_iter().next();
+    let Some(first) = first else {
+        return Err(reused(stream));
     };
     let decoded = SagaEvent::decode(
         first.event_type.as_str(),
@@ -205,14 +221,14 @@ async fn first(
         source,
     })?;
     match event {
-        Some(SagaEvent::Started { start: then }) if request(&then) == request(start) => {
-            Ok(StartedSaga {
-                stream,
-                position: first.position,
-                repeated: true,
-            })
-        }
-        _ => Err(StartSagaError::IdReused { stream }),
+        Some(SagaEvent::Started { start }) => Ok((first.position, start)),
+        _ => Err(reused(stream)),
+    }
+}
+
+fn reused(stream: &StreamName) -> StartSagaError {
+    StartSagaError::IdReused {
+        stream: stream.clone(),
     }
 }
 

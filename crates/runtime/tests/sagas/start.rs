@@ -90,6 +90,36 @@ async fn a_command_id_starts_one_saga_and_answers_as_the_first_time() {
 }
 
 #[tokio::test]
+async fn a_command_id_that_names_a_saga_which_was_there_stands_for_it_from_then_on() {
+    let bank = Bank::open().await;
+    bank.start("1", transfer("a", "b", 30)).await;
+    bank.ended("1").await;
+    let key = CommandId::from_key("test", "k");
+    let start = |id: &str, cents| {
+        let id = id.to_owned();
+        let starting = bank.app.start_saga(&id, transfer("a", "b", cents));
+        starting.command_id(key)
+    };
+    for _ in 0..2 {
+        let there = start("1", 30).await.unwrap();
+        assert_eq!((there.repeated, there.position), (true, Position::new(1)));
+    }
+    let error = start("2", 30).await;
+    assert!(
+        matches!(error, Err(StartSagaError::CommandIdReused { .. })),
+        "{error:?}"
+    );
+    // What was refused has used no id up.
+    let other = CommandId::from_key("test", "other");
+    let refused = start("1", 31).command_id(other).await;
+    assert!(
+        matches!(refused, Err(StartSagaError::IdReused { .. })),
+        "{refused:?}"
+    );
+    assert!(!start("3", 31).command_id(other).await.unwrap().repeated);
+}
+
+#[tokio::test]
 async fn a_repeated_start_answers_the_position_of_the_first_event() {
     let bank = Bank::open().await;
     let id = "1".to_owned();
