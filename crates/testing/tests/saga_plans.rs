@@ -323,6 +323,8 @@ fn a_saga_that_began_to_undo_what_was_all_done_goes_on_to_undo_it() {
         SagaEvent::Recalled {
             step: last.clone(),
             reason: reason.clone(),
+            due: None,
+            now: None,
         },
         SagaEvent::Succeeded {
             step: last,

@@ -60,7 +60,7 @@ pub(super) fn details(event: &SagaEvent) -> String {
             refused(*refusals),
             time(*until)
         ),
-        SagaEvent::Recalled { step, reason } | SagaEvent::Rejected { step, reason, .. } => {
+        SagaEvent::Recalled { step, reason, .. } | SagaEvent::Rejected { step, reason, .. } => {
             format!("{step}: {reason}")
         }
         SagaEvent::Scheduled { name, due }

@@ -74,6 +74,10 @@ pub enum SagaEvent {
         step: String,
         /// Why.
         reason: String,
+        /// When it was due.
+        due: Option<DateTime<Utc>>,
+        /// Since when it is to be taken back.
+        now: Option<DateTime<Utc>>,
     },
     /// A command was refused for good or taken back: it will never have an effect.
     Rejected {

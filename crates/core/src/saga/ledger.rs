@@ -24,7 +24,8 @@ use crate::{
 pub(super) struct Ledger {
     key: String,
     targets: Vec<&'static str>,
-    outstanding: BTreeSet<String>,
+    /// The commands without an outcome, with when they are due.
+    outstanding: BTreeMap<String, DateTime<Utc>>,
     recalled: BTreeSet<String>,
     deadlines: BTreeMap<String, DateTime<Utc>>,
     sends: HashMap<String, u32>,
@@ -36,7 +37,11 @@ impl Ledger {
         Self {
             key: format!("saga {}", instance.stream),
             targets: P::SendsTo::categories(),
-            outstanding: instance.outstanding.keys().cloned().collect(),
+            outstanding: instance
+                .outstanding
+                .iter()
+                .map(|(step, command)| (step.clone(), command.due))
+                .collect(),
             recalled: instance
                 .outstanding
                 .iter()
@@ -87,8 +92,11 @@ impl Ledger {
         match action {
             Action::Send { .. } => events.push(self.send(action, now)?),
             Action::Recall { step, reason } => {
-                if self.outstanding.contains(&step) && self.recalled.insert(step.clone()) {
-                    events.push(SagaEvent::Recalled { step, reason });
+                if let Some(due) = self.outstanding.get_mut(&step)
+                    && self.recalled.insert(step.clone())
+                {
+                    let due = std::mem::replace(due, now);
+                    events.push(recalled(step, reason, due, now));
                 }
             }
             Action::Schedule { name, due } => {
@@ -125,11 +133,12 @@ impl Ledger {
                 "it sends `{step}` to `{aggregate}`, which is not one of the aggregates in its `SendsTo`"
             )));
         }
-        if !self.outstanding.insert(step.clone()) {
+        if self.outstanding.contains_key(&step) {
             return Err(ReactError::new(format!(
                 "it sends `{step}` while an earlier command of that name is outstanding"
             )));
         }
+        self.outstanding.insert(step.clone(), now);
         let sends = self.sends.entry(step.clone()).or_default();
         let command_id = CommandId::from_key(&self.key, &format!("{step}#{sends}"));
         *sends += 1;
@@ -155,7 +164,7 @@ impl Ledger {
     }
 
     fn end(&mut self, events: &mut Vec<SagaEvent>) -> Result<(), ReactError> {
-        if let Some(step) = self.outstanding.first() {
+        if let Some(step) = self.outstanding.keys().next() {
             return Err(ReactError::new(format!(
                 "it ends while `{step}` is outstanding; recall the command first"
             )));
@@ -163,6 +172,21 @@ impl Ledger {
         events.extend(self.cancel_all());
         self.ended = true;
         Ok(())
+    }
+}
+
+/// A command that is due at a time is to be taken back now.
+pub(super) fn recalled(
+    step: String,
+    reason: String,
+    due: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> SagaEvent {
+    SagaEvent::Recalled {
+        step,
+        reason,
+        due: Some(due),
+        now: Some(now),
     }
 }
 

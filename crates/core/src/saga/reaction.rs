@@ -13,7 +13,7 @@ use super::{
     event::{ReceivedEvent, SagaEvent},
     input::StoredInput,
     instance::{Instance, Outstanding},
-    ledger::{Ledger, later},
+    ledger::{Ledger, later, recalled},
     process::{ProcessManager, ReactError},
     status::SagaStatus,
 };
@@ -175,22 +175,22 @@ impl<P: ProcessManager> Instance<P> {
         let status = self.status();
         match operation {
             Operation::Abandon { .. } if status.is_final() => Err(Refused::Ended(status)),
-            Operation::Abandon { reason } => Ok(self.abandon(reason)),
+            Operation::Abandon { reason } => Ok(self.abandon(reason, now)),
             Operation::Retry if status != SagaStatus::Stuck => Err(Refused::NotStuck(status)),
             Operation::Retry => self.retry_all(now),
         }
     }
 
-    fn abandon(&self, reason: String) -> Vec<SagaEvent> {
+    fn abandon(&self, reason: String, now: DateTime<Utc>) -> Vec<SagaEvent> {
         let mut events = vec![SagaEvent::Abandoned {
             reason: reason.clone(),
         }];
         events.extend(Ledger::of(self).cancel_all());
         let left = self.outstanding.iter();
         let left = left.filter(|(_, command)| command.recalled.is_none());
-        events.extend(left.map(|(step, _)| SagaEvent::Recalled {
-            step: step.clone(),
-            reason: format!("the saga was abandoned: {reason}"),
+        events.extend(left.map(|(step, command)| {
+            let reason = format!("the saga was abandoned: {reason}");
+            recalled(step.clone(), reason, command.due, now)
         }));
         events
     }

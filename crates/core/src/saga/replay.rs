@@ -149,10 +149,13 @@ impl<P: ProcessManager> Instance<P> {
                     command.due = *until;
                 }
             }
-            SagaEvent::Recalled { step, reason } => {
+            SagaEvent::Recalled {
+                step, reason, now, ..
+            } => {
                 if let Some(command) = self.outstanding.get_mut(step) {
                     command.recalled = Some(reason.clone());
                     command.parked = false;
+                    command.due = now.unwrap_or(command.due);
                 }
             }
             SagaEvent::Stuck {

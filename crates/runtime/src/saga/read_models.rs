@@ -77,10 +77,7 @@ impl Projection for SagaOverview {
                 row.stand(SagaStatus::Compensating, None, event);
             }
             SagaEvent::Retried { .. } => row.stand(SagaStatus::Running, None, event),
-            SagaEvent::Completed => {
-                row.reason = None;
-                row.stand(SagaStatus::Completed, None, event);
-            }
+            SagaEvent::Completed => row.stand(SagaStatus::Completed, None, event),
             SagaEvent::Compensated { reason } => {
                 row.stand(SagaStatus::Compensated, Some(reason), event);
             }
@@ -98,9 +95,7 @@ impl SagaOverview {
     fn stand(&mut self, status: SagaStatus, reason: Option<&String>, event: &Recorded<SagaEvent>) {
         self.status = status.to_string();
         self.since = event.recorded_at;
-        if let Some(reason) = reason {
-            self.reason = Some(reason.clone());
-        }
+        self.reason = reason.cloned();
     }
 }
 
@@ -112,7 +107,8 @@ const COMMAND: &str = "command";
 /// Something that a saga has to do at a time: a row of the table `annals_saga_deadlines`.
 ///
 /// The row of a deadline is there from when it is set until it is reached or lifted, the row of a
-/// command from when it is sent until its outcome is known.
+/// command from when it is sent until its outcome is known. A command that waits for an operator has
+/// none, until it is tried again or to be taken back.
 #[derive(ReadModel, Clone, Debug, PartialEq)]
 #[read_model(crate = annals_core, table = "annals_saga_deadlines")]
 pub struct SagaDeadline {
@@ -154,6 +150,10 @@ impl Projection for SagaDeadline {
             SagaEvent::Postponed {
                 step, due, until, ..
             } => vec![(COMMAND, *due, step), (COMMAND, *until, step)],
+            SagaEvent::Recalled { step, due, now, .. } => {
+                let touched = due.iter().filter(|due| Some(**due) != *now).chain(now);
+                touched.map(|due| (COMMAND, *due, step.as_str())).collect()
+            }
             SagaEvent::Retried { steps, due } => steps
                 .iter()
                 .map(|step| (COMMAND, *due, step.as_str()))
@@ -183,6 +183,7 @@ impl Projection for SagaDeadline {
                 true
             }
             SagaEvent::Postponed { until, .. } => until == due,
+            SagaEvent::Recalled { now, .. } => now.as_ref() == Some(due),
             _ => false,
         };
         Ok(there.then(|| {
