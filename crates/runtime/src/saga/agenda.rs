@@ -8,6 +8,7 @@ use std::{
 
 use annals_core::{Position, ReadModel, Store, StoreError, Target, Value};
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::Instant;
 
 use super::read_models::{DeadlineKey, SagaDeadline};
 
@@ -35,6 +36,8 @@ pub(super) struct Agenda {
     written: Position,
     /// Whether something was noted since.
     noted: bool,
+    /// Since when the table lacks something that was noted, and how far it is.
+    behind: Option<(Instant, Position)>,
 }
 
 impl Agenda {
@@ -48,6 +51,7 @@ impl Agenda {
             soon: BinaryHeap::new(),
             written: Position::START,
             noted: false,
+            behind: None,
         }
     }
 
@@ -92,7 +96,7 @@ impl Agenda {
         limit: usize,
         due: &mut BTreeSet<String>,
     ) -> Result<(), StoreError> {
-        let behind = self.table_is_behind(store).await?;
+        let behind = self.look_for_lag(store).await?;
         let after = match &self.cursor {
             Some(key) => SagaDeadline::key_values(key),
             None => {
@@ -135,10 +139,22 @@ impl Agenda {
     }
 
     /// Whether the table may lack something that was noted.
-    async fn table_is_behind(&self, store: &dyn Store) -> Result<bool, StoreError> {
+    async fn look_for_lag(&mut self, store: &dyn Store) -> Result<bool, StoreError> {
         let record = store.projection(SagaDeadline::TABLE.name).await?;
-        let position = record.map_or(Position::START, |record| record.checkpoint.position);
-        Ok(position < self.written)
+        let shown = record.map_or(Position::START, |record| record.checkpoint.position);
+        let since = self.behind.map_or_else(Instant::now, |(since, _)| since);
+        self.behind = (shown < self.written).then_some((since, shown));
+        Ok(self.behind.is_some())
+    }
+
+    /// What is wrong with the table, when it has been behind for longer than memory makes up for.
+    pub(super) fn lag(&self) -> Option<String> {
+        let (_, shown) = self.behind.filter(|(since, _)| since.elapsed() > SOON)?;
+        Some(format!(
+            "what is due may come late: projection `{}` is at position {shown}, of {}",
+            SagaDeadline::TABLE.name,
+            self.written
+        ))
     }
 }
 

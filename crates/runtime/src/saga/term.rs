@@ -174,7 +174,7 @@ impl<P: ProcessManager> Runner<P> {
             health.waiting = term.desk.waiting();
             health.position = term.reached.position;
             if healthy {
-                health.problem = None;
+                health.problem = term.agenda.lag();
             }
         });
         self.backoff.succeeded();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    EventStore as _, LogRead,
+    EventStore as _, LogRead, ProjectionState, ProjectionStore as _,
     saga::{SagaEvent, SagaStatus},
 };
 
@@ -94,4 +94,32 @@ async fn two_nodes_that_run_a_saga_fire_its_deadline_once() {
     assert_eq!(fired(&one).await, 1);
     let leading = [&one, &two].map(|bank| bank.app.sagas().health()[0].leading);
     assert_eq!(leading.iter().filter(|leads| **leads).count(), 1);
+}
+
+/// What is due after more than a moment stands in the table alone.
+#[tokio::test(start_paused = true)]
+async fn a_table_of_deadlines_that_stands_still_is_shown_in_health() {
+    let bank = frozen().await;
+    let table = "annals_saga_deadlines";
+    let set = async |state| {
+        let set = bank.store.set_state(table, state, chrono::Utc::now());
+        set.await.unwrap();
+    };
+    let problem = || bank.app.sagas().health()[0].problem.clone();
+    set(ProjectionState::Paused).await;
+    bank.start("1", transfer("a", "b", 30)).await;
+    let mut seen = None;
+    for _ in 0..100 {
+        bank.clock.advance(Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        seen = seen.or(problem());
+    }
+    let seen = seen.expect("nothing is shown");
+    assert!(seen.contains(table), "{seen}");
+    assert_eq!(bank.saga("1").await.status(), SagaStatus::Running);
+
+    set(ProjectionState::Running).await;
+    assert_eq!(bank.ended("1").await.status(), SagaStatus::Compensated);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(problem(), None);
 }
