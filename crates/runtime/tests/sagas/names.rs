@@ -251,7 +251,9 @@ async fn what_a_node_that_was_overtaken_hears_says_nothing_of_the_next_command_o
 
     answer.add_permits(1);
     stale.app.sagas().shutdown().await;
-    assert_eq!((paid(&store).await, heard(&store).await), (1, 1));
+    // Until it notices that it was overtaken it may send the second itself, but must say no more.
+    let heard_by_then = heard(&store).await;
+    assert!(heard_by_then <= paid(&store).await, "{heard_by_then}");
     second.add_permits(1);
     assert_eq!(next.ended().await.status(), SagaStatus::Completed);
     assert_eq!((paid(&store).await, heard(&store).await), (2, 2));
