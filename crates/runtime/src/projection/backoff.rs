@@ -20,6 +20,9 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
+    /// No wait is longer than this.
+    pub(crate) const LONGEST: Duration = LONGEST;
+
     pub(crate) fn new(who: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         who.hash(&mut hasher);

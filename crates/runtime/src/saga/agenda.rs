@@ -38,6 +38,8 @@ pub(super) struct Agenda {
     noted: bool,
     /// Since when the table lacks something that was noted, and how far it is.
     behind: Option<(Instant, Position)>,
+    /// Whether the table is to be swept from its beginning once the sweep under way is over.
+    again: bool,
 }
 
 impl Agenda {
@@ -52,6 +54,7 @@ impl Agenda {
             written: Position::START,
             noted: false,
             behind: None,
+            again: false,
         }
     }
 
@@ -64,6 +67,12 @@ impl Agenda {
         if due <= now + soon && self.soon.len() < MAX_SOON {
             self.soon.push(Reverse((due, id.to_owned())));
         }
+    }
+
+    /// Sagas with something to do were left to the table, which shows that by and by.
+    pub(super) fn look_again(&mut self) {
+        self.noted = true;
+        self.again = true;
     }
 
     /// The sagas that have something to do now, up to about `limit`.
@@ -82,6 +91,9 @@ impl Agenda {
             && due.len() < limit
         {
             due.extend(self.soon.pop().map(|Reverse((_, id))| id));
+        }
+        if self.cursor.is_none() && std::mem::take(&mut self.again) {
+            self.earliest = now;
         }
         if self.cursor.is_some() || self.earliest <= now {
             self.sweep(store, now, limit, &mut due).await?;

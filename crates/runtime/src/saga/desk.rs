@@ -1,20 +1,21 @@
 //! Which sagas are being worked on, and what waits for them.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, HashMap, HashSet, VecDeque},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use annals_core::{Position, Version};
-use tokio::time::Instant;
 
-use super::worker::{Done, Order};
+use super::{
+    troubled::Troubled,
+    worker::{Done, Order},
+};
 
 /// How many sagas are remembered in each of two generations.
 const REMEMBERED: usize = 20_000;
 
 /// Hands out sagas to work on: each to one worker at a time, no more than so many at once.
+///
+/// Sagas in trouble are tried again after ever longer waits, and stand aside meanwhile: they take no
+/// room from the others, and never more than half of the workers.
 #[derive(Debug)]
 pub(super) struct Desk {
     concurrent: usize,
@@ -24,11 +25,9 @@ pub(super) struct Desk {
     tasks: HashMap<String, Task>,
     /// Sagas with tasks that nobody works on and nothing holds back, in turn.
     ready: VecDeque<String>,
-    /// Sagas that had trouble, until when they are left alone.
-    held_back: BinaryHeap<Reverse<(Instant, String)>>,
-    held: HashSet<String>,
     /// Events that are not taken in yet, with the number of sagas they are for.
     open: BTreeMap<Position, usize>,
+    troubled: Troubled,
     known: Known,
 }
 
@@ -50,23 +49,33 @@ impl Task {
 }
 
 impl Desk {
-    pub(super) fn new(concurrent: usize, waiting: usize) -> Self {
+    pub(super) fn new(concurrent: usize, waiting: usize, owner: &str) -> Self {
+        let waiting_limit = waiting.max(1);
         Self {
             concurrent: concurrent.max(1),
-            waiting_limit: waiting.max(1),
+            waiting_limit,
             working: HashSet::new(),
             tasks: HashMap::new(),
             ready: VecDeque::new(),
-            held_back: BinaryHeap::new(),
-            held: HashSet::new(),
             open: BTreeMap::new(),
+            troubled: Troubled::new(waiting_limit, owner),
             known: Known::default(),
         }
     }
 
-    /// Whether more work is to wait outside.
+    /// Whether more events are to wait on the log.
     pub(super) fn is_full(&self) -> bool {
-        self.tasks.len() >= self.waiting_limit || self.open.len() >= self.waiting_limit
+        let aside = self.troubled.orders();
+        let open = self.open.len().saturating_sub(aside);
+        [self.ready.len(), open, aside]
+            .into_iter()
+            .any(|waiting| waiting >= self.waiting_limit)
+    }
+
+    /// Whether what is due is to wait in the table. It has room of its own beside what comes from
+    /// the log, which can be more than there is room for, for as long as it takes.
+    pub(super) fn is_overloaded(&self) -> bool {
+        self.ready.len() >= self.waiting_limit.saturating_mul(2)
     }
 
     pub(super) fn working(&self) -> usize {
@@ -79,6 +88,11 @@ impl Desk {
 
     pub(super) fn is_working_on(&self, id: &str) -> bool {
         self.working.contains(id)
+    }
+
+    /// What is in the way of a saga, if something is in the way of any.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.troubled.problem()
     }
 
     /// The first event that is not taken in yet.
@@ -111,12 +125,15 @@ impl Desk {
     /// Has a saga take in an event.
     pub(super) fn order(&mut self, id: &str, order: Order) {
         *self.open.entry(order.event.position).or_default() += 1;
+        if self.troubled.is_aside(id) {
+            self.troubled.note_order();
+        }
         self.task(id).orders.push_back(order);
     }
 
     fn task(&mut self, id: &str) -> &mut Task {
         let new = !self.tasks.contains_key(id);
-        if new && !self.working.contains(id) && !self.held.contains(id) {
+        if new && !self.working.contains(id) && !self.troubled.is_aside(id) {
             self.ready.push_back(id.to_owned());
         }
         self.tasks.entry(id.to_owned()).or_default()
@@ -127,8 +144,9 @@ impl Desk {
         if self.working.len() >= self.concurrent {
             return None;
         }
-        let id = self.ready.pop_front()?;
+        let id = self.next_in_turn()?;
         let orders = self.tasks.remove(&id).unwrap_or_default().orders;
+        self.troubled.begin(&id, orders.len());
         self.working.insert(id.clone());
         let positions = orders.iter().map(|order| order.event.position);
         debug_assert!(
@@ -139,51 +157,60 @@ impl Desk {
         Some((id, orders))
     }
 
+    /// Neither those in trouble nor the others are kept waiting for ever, however many there are.
+    fn next_in_turn(&mut self) -> Option<String> {
+        let (few, half) = (self.concurrent / 4, self.concurrent.div_ceil(2));
+        let next = self.troubled.next(few);
+        let next = next.or_else(|| self.ready.pop_front());
+        next.or_else(|| self.troubled.next(half))
+    }
+
     /// A worker is done with `taken` events of a saga, and leaves the rest.
-    pub(super) fn done(&mut self, done: Done, taken: &[Position], hold_back: Duration) {
+    pub(super) fn done(&mut self, done: Done, taken: &[Position]) {
         let left: HashSet<Position> = done.left.iter().map(|order| order.event.position).collect();
         for position in taken.iter().filter(|position| !left.contains(position)) {
             self.close(*position);
         }
         self.working.remove(&done.id);
-        if done.problem.is_none() {
-            self.known.learn(&done.id, done.version);
-            let task = self.tasks.get(&done.id);
-            match task.map(|task| task.is_done_at(done.version)) {
-                Some(true) => drop(self.tasks.remove(&done.id)),
-                Some(false) => self.ready.push_back(done.id),
-                None => {}
-            }
+        self.troubled.end(&done.id);
+        if let Some(problem) = done.problem {
+            self.hold_back(done.id, done.left, problem);
             return;
         }
-        // What is left comes before what arrived meanwhile.
-        let mut orders = done.left;
-        let mut task = self.tasks.remove(&done.id).unwrap_or_default();
-        orders.append(&mut task.orders);
-        let task = Task {
-            orders,
-            due: true,
-            ..task
-        };
-        self.tasks.insert(done.id.clone(), task);
-        self.held.insert(done.id.clone());
-        let until = Instant::now() + hold_back;
-        self.held_back.push(Reverse((until, done.id)));
+        self.troubled.forget(&done.id);
+        self.known.learn(&done.id, done.version);
+        let task = self.tasks.get(&done.id);
+        match task.map(|task| task.is_done_at(done.version)) {
+            Some(true) => drop(self.tasks.remove(&done.id)),
+            Some(false) => self.ready.push_back(done.id),
+            None => {}
+        }
     }
 
-    /// Lets those go on whose time is up.
-    pub(super) fn release(&mut self) {
-        let now = Instant::now();
-        while let Some(Reverse((until, _))) = self.held_back.peek()
-            && *until <= now
-        {
-            if let Some(Reverse((_, id))) = self.held_back.pop() {
-                self.held.remove(&id);
-                if !self.working.contains(&id) {
-                    self.ready.push_back(id);
-                }
-            }
+    /// Leaves a saga in trouble alone for a while.
+    fn hold_back(&mut self, id: String, mut orders: VecDeque<Order>, problem: String) {
+        // What is left comes before what arrived meanwhile.
+        let mut task = self.tasks.remove(&id).unwrap_or_default();
+        orders.append(&mut task.orders);
+        if self.troubled.hold_back(&id, orders.len(), problem) {
+            let due = true;
+            let task = Task {
+                orders,
+                due,
+                ..task
+            };
+            self.tasks.insert(id, task);
         }
+    }
+
+    /// Lets those in trouble go on whose time is up.
+    pub(super) fn release(&mut self) {
+        self.troubled.release();
+    }
+
+    /// Whether it is time to look for sagas in trouble that there was no room to remember.
+    pub(super) fn looks_again(&mut self) -> bool {
+        self.troubled.looks_again()
     }
 
     fn close(&mut self, position: Position) {
@@ -219,9 +246,12 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use annals_core::{EventId, EventType, Metadata, saga::ReceivedEvent};
+
+    use crate::projection::Backoff;
 
     fn desk() -> Desk {
-        Desk::new(1, 10)
+        Desk::new(1, 10, "node 1")
     }
 
     fn version(number: u64) -> Version {
@@ -237,7 +267,7 @@ mod tests {
             next: None,
             problem: None,
         };
-        desk.done(done, &[], Duration::ZERO);
+        desk.done(done, &[]);
     }
 
     fn has_work(desk: &mut Desk) -> bool {
@@ -267,6 +297,100 @@ mod tests {
         assert!(has_work(&mut desk));
         done(&mut desk, 6);
         assert!(!has_work(&mut desk));
+    }
+
+    /// A worker could not go on with a saga.
+    fn failed(desk: &mut Desk, id: &str, left: VecDeque<Order>) {
+        let done = Done {
+            id: id.to_owned(),
+            version: Version::NONE,
+            left,
+            next: None,
+            problem: Some("no store".to_owned()),
+        };
+        desk.done(done, &[]);
+    }
+
+    fn order(position: u64) -> Order {
+        let id = EventId::new(uuid::Uuid::from_u128(position.into()));
+        let event = ReceivedEvent {
+            position: position.into(),
+            stream: "account-a".parse().unwrap(),
+            version: version(position),
+            id,
+            event_type: EventType::new("account.frozen").unwrap(),
+            schema_version: 1,
+            recorded_at: chrono::DateTime::UNIX_EPOCH,
+            tags: Vec::new(),
+            metadata: Metadata::caused_by(id.into(), id.uuid().into()),
+            payload: serde_json::Value::Null,
+        };
+        Order {
+            event: Box::new(event),
+            starts: true,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_are_in_trouble_few_are_remembered_and_none_is_kept_out() {
+        let mut desk = desk();
+        for number in 0..1_000 {
+            desk.wake(&number.to_string());
+            let (id, orders) = desk.next().unwrap();
+            failed(&mut desk, &id, orders);
+            assert!(!desk.is_full() && !desk.is_overloaded());
+        }
+        assert_eq!(desk.waiting(), 10);
+        assert!(desk.problem().unwrap().contains("`0`"));
+        assert!(desk.problem().unwrap().ends_with("no store (and 9 more)"));
+        // Those that are not remembered are looked for in the table, once.
+        assert!(!desk.looks_again());
+        tokio::time::advance(Backoff::LONGEST).await;
+        assert!(desk.looks_again());
+        assert!(!desk.looks_again());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_for_sagas_in_trouble_wait_at_the_desk_until_they_are_too_many() {
+        let mut desk = desk();
+        for number in 1..=10 {
+            assert!(!desk.is_full());
+            let id = number.to_string();
+            desk.order(&id, order(number));
+            let (id, orders) = desk.next().unwrap();
+            failed(&mut desk, &id, orders);
+        }
+        assert!(desk.is_full() && !desk.is_overloaded());
+        assert_eq!(desk.first_open(), Some(1.into()));
+        tokio::time::advance(Backoff::LONGEST).await;
+        desk.release();
+        let (id, orders) = desk.next().unwrap();
+        assert_eq!(orders.len(), 1);
+        assert!(!desk.is_full());
+        // It is tried again later than the first time.
+        failed(&mut desk, &id, orders);
+        assert!(desk.is_full());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sagas_in_trouble_leave_half_of_the_workers_to_the_others() {
+        let mut desk = Desk::new(4, 10, "node 1");
+        for id in ["1", "2", "3", "4"] {
+            desk.wake(id);
+            assert!(has_work(&mut desk));
+            failed(&mut desk, id, VecDeque::new());
+        }
+        assert!(!has_work(&mut desk));
+        tokio::time::advance(Backoff::LONGEST).await;
+        desk.release();
+        desk.wake("well");
+        let mut next = || desk.next().map(|(id, _)| id);
+        assert!(next().is_some_and(|id| id != "well"));
+        assert_eq!(next().as_deref(), Some("well"));
+        assert!(next().is_some());
+        assert_eq!(next(), None);
+        desk.wake("as well");
+        assert_eq!(desk.next().unwrap().0, "as well");
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | `intake` | what the runner takes in from the log |
 //! | `trail` | where the runner's checkpoint may be set |
 //! | `desk` | which sagas are being worked on, and what waits for them |
+//! | `troubled` | which of them are in trouble, and when they are tried again |
 //! | `worker` | one saga's work: react, append, send, again |
 //! | `journal` | a saga's stream: reading it, and appending a reaction |
 //! | `delivery` | a stored command on its way to its aggregate |
@@ -47,6 +48,7 @@ mod start;
 mod status;
 mod term;
 mod trail;
+mod troubled;
 mod view;
 mod worker;
 

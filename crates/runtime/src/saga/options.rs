@@ -7,7 +7,9 @@ use std::time::Duration;
 pub struct SagaOptions {
     /// How many sagas of one kind are worked on at the same time.
     pub concurrent: usize,
-    /// How many more may wait for their turn before the log is read on.
+    /// How many more may wait for their turn before the log is read on. As many again that are in
+    /// trouble, as while a store can't be reached, are remembered; what others have to do stands in
+    /// the table of deadlines.
     pub waiting: usize,
     /// How often the clock and the runner's record are looked at.
     pub poll: Duration,

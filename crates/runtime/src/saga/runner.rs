@@ -115,7 +115,7 @@ impl<P: ProcessManager> Runner<P> {
         );
         Term {
             epoch,
-            desk: Desk::new(self.options.concurrent, self.options.waiting),
+            desk: Desk::new(self.options.concurrent, self.options.waiting, &self.owner),
             agenda: Agenda::new(P::NAME),
             workers: JoinSet::new(),
             worker: Arc::new(worker),
@@ -125,7 +125,6 @@ impl<P: ProcessManager> Runner<P> {
             committed: checkpoint.position,
             commit_at: Instant::now() + self.options.checkpoint,
             renew_at: Instant::now() + self.options.lease / 3,
-            backoff: Backoff::of(&self.owner, &self.name),
         }
     }
 
@@ -134,7 +133,7 @@ impl<P: ProcessManager> Runner<P> {
         term.halt.send_replace(true);
         while let Some(joined) = term.workers.join_next().await {
             if let Ok((done, taken)) = joined {
-                term.desk.done(done, &taken, Duration::ZERO);
+                term.desk.done(done, &taken);
             }
         }
         if matches!(led, Err(TermEnd::Overtaken)) {

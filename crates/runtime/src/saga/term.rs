@@ -1,6 +1,6 @@
 //! A term: the time during which a runner holds the lease on one kind of saga.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use annals_core::{
     Checkpoint, Claim, Commit, CommitError, Failure, Fence, Position, ProjectionState,
@@ -20,7 +20,6 @@ use super::{
     trail::Trail,
     worker::{Done, Worker},
 };
-use crate::projection::Backoff;
 
 /// What a runner knows while it holds the lease.
 pub(super) struct Term<P> {
@@ -37,7 +36,6 @@ pub(super) struct Term<P> {
     pub(super) committed: Position,
     pub(super) commit_at: Instant,
     pub(super) renew_at: Instant,
-    pub(super) backoff: Backoff,
 }
 
 impl<P> Term<P> {
@@ -135,21 +133,11 @@ impl<P: ProcessManager> Runner<P> {
 
     fn take_back(&self, term: &mut Term<P>, done: Done, taken: &[Position]) {
         let now = self.journal.clock.now();
-        if let Some(next) = done.next {
+        // What is in trouble is tried again, whatever it has to do.
+        if let Some(next) = done.next.filter(|_| done.problem.is_none()) {
             term.agenda.note(&done.id, next, now);
         }
-        let hold_back = match &done.problem {
-            None => {
-                term.backoff.succeeded();
-                Duration::ZERO
-            }
-            Some(problem) => {
-                let problem = format!("saga `{}` can't go on just now: {problem}", done.id);
-                self.board.update(|health| health.problem = Some(problem));
-                term.backoff.failed()
-            }
-        };
-        term.desk.done(done, taken, hold_back);
+        term.desk.done(done, taken);
     }
 
     /// What is done from time to time: the lease, the checkpoint, the clock.
@@ -158,7 +146,10 @@ impl<P: ProcessManager> Runner<P> {
         if Instant::now() >= term.commit_at {
             self.commit(term).await?;
         }
-        if !term.desk.is_full() {
+        if term.desk.looks_again() {
+            term.agenda.look_again();
+        }
+        if !term.desk.is_overloaded() {
             let now = self.journal.clock.now();
             let store = &*self.journal.store;
             for id in term.agenda.due(store, now, self.options.sweep).await? {
@@ -168,14 +159,12 @@ impl<P: ProcessManager> Runner<P> {
             }
         }
         term.desk.release();
-        let healthy = term.backoff.failures() == 0;
         self.board.update(|health| {
             health.working = term.desk.working();
             health.waiting = term.desk.waiting();
             health.position = term.reached.position;
-            if healthy {
-                health.problem = term.agenda.lag();
-            }
+            let problem = term.desk.problem();
+            health.problem = problem.or_else(|| term.agenda.lag());
         });
         self.backoff.succeeded();
         Ok(())

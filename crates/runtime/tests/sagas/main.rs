@@ -12,3 +12,4 @@ mod settled;
 mod start;
 mod targets;
 mod transfers;
+mod trouble;
