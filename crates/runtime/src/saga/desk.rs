@@ -1,12 +1,16 @@
 //! Which sagas are being worked on, and what waits for them.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
 
 use annals_core::{Position, Version};
 
 use super::{
+    inbox::Inbox,
     troubled::Troubled,
-    worker::{Done, Order},
+    worker::{Done, Job, Order},
 };
 
 /// How many sagas are remembered in each of two generations.
@@ -20,7 +24,7 @@ const REMEMBERED: usize = 20_000;
 pub(super) struct Desk {
     concurrent: usize,
     waiting_limit: usize,
-    working: HashSet<String>,
+    working: HashMap<String, Work>,
     /// What is to be done for a saga, once nobody works on it.
     tasks: HashMap<String, Task>,
     /// Sagas with tasks that nobody works on and nothing holds back, in turn.
@@ -29,6 +33,14 @@ pub(super) struct Desk {
     open: BTreeMap<Position, usize>,
     troubled: Troubled,
     known: Known,
+}
+
+/// What a worker is at.
+#[derive(Debug)]
+struct Work {
+    inbox: Arc<Inbox>,
+    /// The events that it was given.
+    given: Vec<Position>,
 }
 
 /// What is to be done for a saga.
@@ -54,7 +66,7 @@ impl Desk {
         Self {
             concurrent: concurrent.max(1),
             waiting_limit,
-            working: HashSet::new(),
+            working: HashMap::new(),
             tasks: HashMap::new(),
             ready: VecDeque::new(),
             open: BTreeMap::new(),
@@ -87,7 +99,7 @@ impl Desk {
     }
 
     pub(super) fn is_working_on(&self, id: &str) -> bool {
-        self.working.contains(id)
+        self.working.contains_key(id)
     }
 
     /// What is in the way of a saga, if something is in the way of any.
@@ -118,13 +130,24 @@ impl Desk {
     /// Has somebody look at a saga whose stream was seen to reach this version, unless whoever
     /// works on it comes as far by then: what that one writes is on the log before it is done.
     pub(super) fn notice(&mut self, id: &str, version: Version) {
+        if let Some(work) = self.working.get(id) {
+            work.inbox.notice(version);
+        }
         let task = self.task(id);
         task.seen = task.seen.max(version);
     }
 
     /// Has a saga take in an event.
     pub(super) fn order(&mut self, id: &str, order: Order) {
-        *self.open.entry(order.event.position).or_default() += 1;
+        let position = order.event.position;
+        *self.open.entry(position).or_default() += 1;
+        let order = match self.working.get_mut(id) {
+            Some(work) => match work.inbox.order(order) {
+                Some(order) => order,
+                None => return work.given.push(position),
+            },
+            None => order,
+        };
         if self.troubled.is_aside(id) {
             self.troubled.note_order();
         }
@@ -133,28 +156,28 @@ impl Desk {
 
     fn task(&mut self, id: &str) -> &mut Task {
         let new = !self.tasks.contains_key(id);
-        if new && !self.working.contains(id) && !self.troubled.is_aside(id) {
+        if new && !self.working.contains_key(id) && !self.troubled.is_aside(id) {
             self.ready.push_back(id.to_owned());
         }
         self.tasks.entry(id.to_owned()).or_default()
     }
 
     /// The next saga to work on, if one is ready and a worker is free.
-    pub(super) fn next(&mut self) -> Option<(String, VecDeque<Order>)> {
+    pub(super) fn next(&mut self) -> Option<Job> {
         if self.working.len() >= self.concurrent {
             return None;
         }
         let id = self.next_in_turn()?;
         let orders = self.tasks.remove(&id).unwrap_or_default().orders;
         self.troubled.begin(&id, orders.len());
-        self.working.insert(id.clone());
+        let inbox = Arc::<Inbox>::default();
         let positions = orders.iter().map(|order| order.event.position);
-        debug_assert!(
-            positions
-                .clone()
-                .all(|position| self.open.contains_key(&position))
-        );
-        Some((id, orders))
+        let work = Work {
+            inbox: Arc::clone(&inbox),
+            given: positions.collect(),
+        };
+        self.working.insert(id.clone(), work);
+        Some(Job { id, orders, inbox })
     }
 
     /// Neither those in trouble nor the others are kept waiting for ever, however many there are.
@@ -165,41 +188,37 @@ impl Desk {
         next.or_else(|| self.troubled.next(half))
     }
 
-    /// A worker is done with `taken` events of a saga, and leaves the rest.
-    pub(super) fn done(&mut self, done: Done, taken: &[Position]) {
+    /// A worker is done with the events of a saga that it was given, but for those that it leaves.
+    pub(super) fn done(&mut self, done: Done) {
         let left: HashSet<Position> = done.left.iter().map(|order| order.event.position).collect();
-        for position in taken.iter().filter(|position| !left.contains(position)) {
-            self.close(*position);
+        let work = self.working.remove(&done.id);
+        let given = work.into_iter().flat_map(|work| work.given);
+        for position in given.filter(|position| !left.contains(position)) {
+            self.close(position);
         }
-        self.working.remove(&done.id);
         self.troubled.end(&done.id);
+        // What is left comes before what arrived meanwhile.
+        let mut orders = done.left;
+        let mut task = self.tasks.remove(&done.id).unwrap_or_default();
+        orders.append(&mut task.orders);
+        let task = Task { orders, ..task };
         if let Some(problem) = done.problem {
-            self.hold_back(done.id, done.left, problem);
+            self.hold_back(done.id, task, problem);
             return;
         }
         self.troubled.forget(&done.id);
         self.known.learn(&done.id, done.version);
-        let task = self.tasks.get(&done.id);
-        match task.map(|task| task.is_done_at(done.version)) {
-            Some(true) => drop(self.tasks.remove(&done.id)),
-            Some(false) => self.ready.push_back(done.id),
-            None => {}
+        if !task.is_done_at(done.version) {
+            self.ready.push_back(done.id.clone());
+            self.tasks.insert(done.id, task);
         }
     }
 
     /// Leaves a saga in trouble alone for a while.
-    fn hold_back(&mut self, id: String, mut orders: VecDeque<Order>, problem: String) {
-        // What is left comes before what arrived meanwhile.
-        let mut task = self.tasks.remove(&id).unwrap_or_default();
-        orders.append(&mut task.orders);
-        if self.troubled.hold_back(&id, orders.len(), problem) {
+    fn hold_back(&mut self, id: String, task: Task, problem: String) {
+        if self.troubled.hold_back(&id, task.orders.len(), problem) {
             let due = true;
-            let task = Task {
-                orders,
-                due,
-                ..task
-            };
-            self.tasks.insert(id, task);
+            self.tasks.insert(id, Task { due, ..task });
         }
     }
 
@@ -267,7 +286,7 @@ mod tests {
             next: None,
             problem: None,
         };
-        desk.done(done, &[]);
+        desk.done(done);
     }
 
     fn has_work(desk: &mut Desk) -> bool {
@@ -308,7 +327,7 @@ mod tests {
             next: None,
             problem: Some("no store".to_owned()),
         };
-        desk.done(done, &[]);
+        desk.done(done);
     }
 
     fn order(position: u64) -> Order {
@@ -336,8 +355,8 @@ mod tests {
         let mut desk = desk();
         for number in 0..1_000 {
             desk.wake(&number.to_string());
-            let (id, orders) = desk.next().unwrap();
-            failed(&mut desk, &id, orders);
+            let job = desk.next().unwrap();
+            failed(&mut desk, &job.id, job.orders);
             assert!(!desk.is_full() && !desk.is_overloaded());
         }
         assert_eq!(desk.waiting(), 10);
@@ -357,18 +376,18 @@ mod tests {
             assert!(!desk.is_full());
             let id = number.to_string();
             desk.order(&id, order(number));
-            let (id, orders) = desk.next().unwrap();
-            failed(&mut desk, &id, orders);
+            let job = desk.next().unwrap();
+            failed(&mut desk, &job.id, job.orders);
         }
         assert!(desk.is_full() && !desk.is_overloaded());
         assert_eq!(desk.first_open(), Some(1.into()));
         tokio::time::advance(Backoff::LONGEST).await;
         desk.release();
-        let (id, orders) = desk.next().unwrap();
-        assert_eq!(orders.len(), 1);
+        let job = desk.next().unwrap();
+        assert_eq!(job.orders.len(), 1);
         assert!(!desk.is_full());
         // It is tried again later than the first time.
-        failed(&mut desk, &id, orders);
+        failed(&mut desk, &job.id, job.orders);
         assert!(desk.is_full());
     }
 
@@ -384,13 +403,43 @@ mod tests {
         tokio::time::advance(Backoff::LONGEST).await;
         desk.release();
         desk.wake("well");
-        let mut next = || desk.next().map(|(id, _)| id);
+        let mut next = || desk.next().map(|job| job.id);
         assert!(next().is_some_and(|id| id != "well"));
         assert_eq!(next().as_deref(), Some("well"));
         assert!(next().is_some());
         assert_eq!(next(), None);
         desk.wake("as well");
-        assert_eq!(desk.next().unwrap().0, "as well");
+        assert_eq!(desk.next().unwrap().id, "as well");
+    }
+
+    #[test]
+    fn an_event_reaches_the_worker_at_its_saga_or_waits_for_the_next() {
+        let mut desk = desk();
+        desk.order("1", order(1));
+        let job = desk.next().unwrap();
+        desk.order("1", order(2));
+        let (came_in, _) = job.inbox.take();
+        assert_eq!(came_in.len(), 1);
+        // Too late for this worker, who gives one back and meets the other no more.
+        desk.order("1", order(3));
+        let left = job.inbox.close();
+        assert_eq!(left.len(), 1);
+        desk.order("1", order(4));
+        let done = Done {
+            id: job.id,
+            version: version(3),
+            left,
+            next: None,
+            problem: None,
+        };
+        desk.done(done);
+        assert_eq!(desk.first_open(), Some(3.into()));
+        let next = desk.next().unwrap().orders;
+        let positions: Vec<_> = next
+            .iter()
+            .map(|order| order.event.position.get())
+            .collect();
+        assert_eq!(positions, [3, 4]);
     }
 
     #[test]

@@ -15,6 +15,8 @@
 //! | `desk` | which sagas are being worked on, and what waits for them |
 //! | `troubled` | which of them are in trouble, and when they are tried again |
 //! | `worker` | one saga's work: react, append, send, again |
+//! | `inbox` | what comes in for a saga while a worker is at it |
+//! | `sending` | the commands of one saga that are on their way |
 //! | `journal` | a saga's stream: reading it, and appending a reaction |
 //! | `delivery` | a stored command on its way to its aggregate |
 //! | `canonical` | a stored command in one form, to be recognised by |
@@ -35,6 +37,7 @@ mod canonical;
 mod delivery;
 mod desk;
 mod error;
+mod inbox;
 mod intake;
 mod journal;
 mod kind;
@@ -44,6 +47,7 @@ mod options;
 mod read_models;
 mod runner;
 mod sagas;
+mod sending;
 mod start;
 mod status;
 mod term;

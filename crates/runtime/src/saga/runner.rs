@@ -112,6 +112,7 @@ impl<P: ProcessManager> Runner<P> {
             self.journal.clone(),
             self.receivers.clone(),
             halt.subscribe(),
+            self.options.poll,
         );
         Term {
             epoch,
@@ -132,8 +133,8 @@ impl<P: ProcessManager> Runner<P> {
     async fn end(&self, mut term: Term<P>, led: &Result<(), TermEnd>) {
         term.halt.send_replace(true);
         while let Some(joined) = term.workers.join_next().await {
-            if let Ok((done, taken)) = joined {
-                term.desk.done(done, &taken);
+            if let Ok(done) = joined {
+                term.desk.done(done);
             }
         }
         if matches!(led, Err(TermEnd::Overtaken)) {

@@ -26,7 +26,7 @@ pub(super) struct Term<P> {
     pub(super) epoch: u64,
     pub(super) desk: Desk,
     pub(super) agenda: Agenda,
-    pub(super) workers: JoinSet<(Done, Vec<Position>)>,
+    pub(super) workers: JoinSet<Done>,
     pub(super) worker: Arc<Worker<P>>,
     pub(super) halt: watch::Sender<bool>,
     /// Up to where the log has been taken in.
@@ -84,9 +84,8 @@ impl<P: ProcessManager> Runner<P> {
                     self.tick(term).await?;
                 }
                 Some(joined) = term.workers.join_next() => {
-                    let (done, taken) =
-                        joined.map_err(|error| ended_by_itself("work on a saga", error))?;
-                    self.take_back(term, done, &taken);
+                    let done = joined.map_err(|error| ended_by_itself("work on a saga", error))?;
+                    self.take_back(term, done);
                 }
                 Some(joined) = pages.join_next(), if !term.desk.is_full() => {
                     let page = joined.map_err(|error| ended_by_itself("read the log", error))??;
@@ -123,21 +122,19 @@ impl<P: ProcessManager> Runner<P> {
     }
 
     fn hand_out(&self, term: &mut Term<P>) {
-        while let Some((id, orders)) = term.desk.next() {
+        while let Some(job) = term.desk.next() {
             let worker = Arc::clone(&term.worker);
-            let taken = orders.iter().map(|order| order.event.position).collect();
-            term.workers
-                .spawn(async move { (worker.work(id, orders).await, taken) });
+            term.workers.spawn(async move { worker.work(job).await });
         }
     }
 
-    fn take_back(&self, term: &mut Term<P>, done: Done, taken: &[Position]) {
+    fn take_back(&self, term: &mut Term<P>, done: Done) {
         let now = self.journal.clock.now();
         // What is in trouble is tried again, whatever it has to do.
         if let Some(next) = done.next.filter(|_| done.problem.is_none()) {
             term.agenda.note(&done.id, next, now);
         }
-        term.desk.done(done, taken);
+        term.desk.done(done);
     }
 
     /// What is done from time to time: the lease, the checkpoint, the clock.

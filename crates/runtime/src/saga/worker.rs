@@ -1,23 +1,23 @@
 //! One saga's work: react, append, send, again, until there is nothing to do now.
 
 use std::{
-    collections::{HashSet, VecDeque},
-    marker::PhantomData,
-    panic::AssertUnwindSafe,
+    collections::VecDeque, marker::PhantomData, panic::AssertUnwindSafe, sync::Arc, time::Duration,
 };
 
 use annals_core::{
-    CausationId, CommandId, StreamName, Version,
+    CausationId, StreamName, Version,
     saga::{Cause, Instance, ProcessManager, ReceivedEvent, saga_stream},
 };
 use chrono::{DateTime, Utc};
-use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use super::{
     delivery::{Delivery, Receivers},
+    inbox::Inbox,
     journal::{Journal, JournalError, Written, exists},
+    sending::{Sending, Sent},
 };
 use crate::projection::{panic_message, with_causes};
 
@@ -31,6 +31,8 @@ pub(super) struct Worker<P> {
     receivers: Receivers,
     /// Set when no more commands are to be sent.
     halt: watch::Receiver<bool>,
+    /// How often the clock is looked at while commands are on their way.
+    poll: Duration,
     process: PhantomData<fn() -> P>,
 }
 
@@ -40,6 +42,15 @@ pub(super) struct Order {
     pub(super) event: Box<ReceivedEvent>,
     /// Whether the saga begins with it, if it is not there.
     pub(super) starts: bool,
+}
+
+/// A saga to work on.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) id: String,
+    pub(super) orders: VecDeque<Order>,
+    /// What comes in meanwhile.
+    pub(super) inbox: Arc<Inbox>,
 }
 
 /// How a saga was left.
@@ -56,24 +67,36 @@ pub(super) struct Done {
 }
 
 impl<P: ProcessManager> Worker<P> {
-    pub(super) fn new(journal: Journal, receivers: Receivers, halt: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        journal: Journal,
+        receivers: Receivers,
+        halt: watch::Receiver<bool>,
+        poll: Duration,
+    ) -> Self {
         Self {
             journal,
             receivers,
             halt,
+            poll,
             process: PhantomData,
         }
     }
 
     /// Works on one saga for as long as there is something to do.
-    pub(super) async fn work(&self, id: String, mut orders: VecDeque<Order>) -> Done {
-        let span = tracing::debug_span!("annals.saga", saga = P::NAME, id = %id);
+    pub(super) async fn work(&self, mut job: Job) -> Done {
+        let span = tracing::debug_span!("annals.saga", saga = P::NAME, id = %job.id);
         let mut seen = (Version::NONE, None);
-        let working = self.try_work(&id, &mut orders, &mut seen).instrument(span);
+        let working = self.try_work(&mut job, &mut seen).instrument(span);
         let problem = match AssertUnwindSafe(working).catch_unwind().await {
             Ok(worked) => worked.err().map(|error| with_causes(&error)),
             Err(panic) => Some(panic_message(panic.as_ref())),
         };
+        let Job {
+            id,
+            orders: mut left,
+            inbox,
+        } = job;
+        left.append(&mut inbox.close());
         if let Some(problem) = &problem {
             tracing::warn!(saga = P::NAME, id = %id, %problem, "saga can't go on just now");
         }
@@ -81,7 +104,7 @@ impl<P: ProcessManager> Worker<P> {
         Done {
             id,
             version,
-            left: orders,
+            left,
             next,
             problem,
         }
@@ -89,13 +112,12 @@ impl<P: ProcessManager> Worker<P> {
 
     async fn try_work(
         &self,
-        id: &str,
-        orders: &mut VecDeque<Order>,
+        job: &mut Job,
         seen: &mut (Version, Option<DateTime<Utc>>),
     ) -> Result<(), WorkError> {
-        let stream = saga_stream(P::NAME, id).map_err(super::error::SagaError::from)?;
+        let stream = saga_stream(P::NAME, &job.id).map_err(super::error::SagaError::from)?;
         let mut instance = self.load(&stream).await?;
-        let worked = self.drive(&mut instance, orders).await;
+        let worked = self.drive(&mut instance, job).await;
         *seen = (instance.version(), next_due(&instance));
         worked
     }
@@ -105,7 +127,34 @@ impl<P: ProcessManager> Worker<P> {
         loaded.map_err(|error| WorkError::Journal(error.into()))
     }
 
-    async fn drive(
+    /// Takes events in, fires what is due and sends what is to be sent, until nothing is left to do
+    /// now. While commands are on their way, nothing else waits for them.
+    async fn drive(&self, instance: &mut Instance<P>, job: &mut Job) -> Result<(), WorkError> {
+        let mut sending = Sending::new(&self.receivers, &self.journal.commands);
+        loop {
+            self.take_orders(instance, &mut job.orders).await?;
+            self.fire_due(instance).await?;
+            self.take_back(instance).await?;
+            if !*self.halt.borrow() {
+                sending.send(instance, self.journal.clock.now());
+            }
+            if !sending.is_awaited(instance) {
+                let trouble = sending.trouble(instance);
+                return trouble.map_or(Ok(()), |(step, problem)| {
+                    Err(WorkError::Trouble { step, problem })
+                });
+            }
+            let next_due = sending.next_due(instance);
+            tokio::select! {
+                biased;
+                Some(sent) = sending.next() => self.take_in(instance, sent, &mut sending).await?,
+                () = job.inbox.changed() => self.look_up(instance, job).await?,
+                () = self.until(next_due) => {}
+            }
+        }
+    }
+
+    async fn take_orders(
         &self,
         instance: &mut Instance<P>,
         orders: &mut VecDeque<Order>,
@@ -118,39 +167,28 @@ impl<P: ProcessManager> Worker<P> {
             }
             orders.pop_front();
         }
-        self.carry_out(instance).await
+        Ok(())
     }
 
-    /// Fires what is due and sends what is to be sent, until nothing is left to do now.
-    async fn carry_out(&self, instance: &mut Instance<P>) -> Result<(), WorkError> {
-        let mut sending = FuturesUnordered::new();
-        let mut under_way = HashSet::new();
-        loop {
-            self.fire_due(instance).await?;
-            self.take_back(instance).await?;
-            let now = self.journal.clock.now();
-            let halted = *self.halt.borrow();
-            for (step, command) in instance.due_commands(now).filter(|_| !halted) {
-                // By its id: its name may be that of an earlier one which is still on its way.
-                if under_way.insert(command.command_id) {
-                    let (step, command) = (step.to_owned(), command.clone());
-                    let origin = instance.origin().cloned();
-                    let commands = &self.journal.commands;
-                    sending.push(async move {
-                        let sent =
-                            self.receivers
-                                .deliver(commands, &step, &command, origin.as_ref());
-                        let delivery = sent.await;
-                        (step, command.command_id, delivery)
-                    });
-                }
-            }
-            let Some((step, command_id, delivery)) = sending.next().await else {
-                return Ok(());
-            };
-            self.take_in(instance, step, command_id, delivery).await?;
-            under_way.remove(&command_id);
+    /// Takes note of what came in: events, and what others wrote to the saga's stream.
+    async fn look_up(&self, instance: &mut Instance<P>, job: &mut Job) -> Result<(), WorkError> {
+        let (mut orders, seen) = job.inbox.take();
+        job.orders.append(&mut orders);
+        if seen > instance.version() {
+            *instance = self.load(&instance.stream().clone()).await?;
         }
+        Ok(())
+    }
+
+    /// Returns when it may be that time by the clock, which can be set at any moment.
+    async fn until(&self, due: Option<DateTime<Utc>>) {
+        let Some(due) = due else {
+            return std::future::pending().await;
+        };
+        let left = (due - self.journal.clock.now()).to_std();
+        // What should have been done by now, but could not be, is looked at from time to time.
+        let left = left.ok().filter(|left| !left.is_zero());
+        tokio::time::sleep(left.map_or(self.poll, |left| left.min(self.poll))).await;
     }
 
     async fn fire_due(&self, instance: &mut Instance<P>) -> Result<(), WorkError> {
@@ -179,10 +217,14 @@ impl<P: ProcessManager> Worker<P> {
     async fn take_in(
         &self,
         instance: &mut Instance<P>,
-        step: String,
-        command_id: CommandId,
-        delivery: Delivery,
+        sent: Sent,
+        sending: &mut Sending<'_>,
     ) -> Result<(), WorkError> {
+        let Sent {
+            step,
+            command_id,
+            delivery,
+        } = sent;
         let outcome = match delivery {
             Delivery::Done(position) => Cause::Succeeded {
                 step,
@@ -200,7 +242,11 @@ impl<P: ProcessManager> Worker<P> {
                 command_id,
                 reason,
             },
-            Delivery::Trouble(problem) => return Err(WorkError::Trouble { step, problem }),
+            Delivery::Trouble(problem) => {
+                tracing::warn!(saga = P::NAME, %step, %problem, "a command can't be sent just now");
+                sending.rest(command_id, problem);
+                return Ok(());
+            }
             Delivery::Recalled => {
                 // Whoever took it back has written so, and then there is nothing to do about it.
                 *instance = self.load(&instance.stream().clone()).await?;
