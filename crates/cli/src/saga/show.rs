@@ -20,6 +20,11 @@ pub(super) async fn run(app: &App, args: &SagaArgs, output: Output) -> Result<()
 
 fn text(view: &SagaView) -> String {
     let mut text = headline(view);
+    if let Some(problem) = &view.problem {
+        text.push_str(&plain(&format!(
+            "\nthis release can't replay it: {problem}"
+        )));
+    }
     text.push_str("\n\n");
     text.push_str(&timeline(view).to_string());
     let ahead = ahead(view);
@@ -48,12 +53,16 @@ fn timeline(view: &SagaView) -> Table {
         ("details", Align::Left),
     ]);
     for entry in &view.timeline {
+        let (what, details) = match &entry.event {
+            Some(event) => (what(event), details(event)),
+            None => ("unreadable", plain(&entry.event_type)),
+        };
         table.row([
             entry.version.to_string(),
             entry.position.to_string(),
             time(entry.at),
-            what(&entry.event).to_owned(),
-            details(&entry.event),
+            what.to_owned(),
+            details,
         ]);
     }
     table

@@ -48,6 +48,8 @@ pub struct Outstanding {
 pub struct Instance<P> {
     pub(super) stream: StreamName,
     pub(super) version: Version,
+    /// Whether events were passed over that could not be read.
+    pub(super) passed_over: bool,
     pub(super) process: P,
     pub(super) start: Option<Value>,
     pub(super) origin: Option<Metadata>,
@@ -83,6 +85,7 @@ impl<P: ProcessManager> Instance<P> {
         Self {
             stream,
             version: Version::NONE,
+            passed_over: false,
             process: P::default(),
             start: None,
             origin: None,
@@ -114,6 +117,18 @@ impl<P: ProcessManager> Instance<P> {
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// Whether it includes all events of its stream; see [`pass_over`](Self::pass_over).
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.passed_over
+    }
+
+    /// Why its code could not go on, if it could not.
+    #[must_use]
+    pub fn halted(&self) -> Option<&str> {
+        self.halted.as_deref()
     }
 
     /// What it was asked for, if a request started it.

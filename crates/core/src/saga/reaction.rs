@@ -356,7 +356,7 @@ fn decide<P: ProcessManager>(
     ledger.carry_out(actions.into_decided()?, now)
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+pub(super) fn panic_message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     format!("its code panicked: {}", text.unwrap_or("no message"))

@@ -1,5 +1,7 @@
 //! From a saga's stream to the instance that it tells of.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use chrono::{DateTime, Utc};
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     input::StoredInput,
     instance::{Instance, InstanceError, Outstanding},
     process::{ProcessManager, ReactError},
+    reaction::panic_message,
     status::SagaStatus,
 };
 use crate::{id::EventId, metadata::Metadata};
@@ -33,6 +36,12 @@ impl<P: ProcessManager> Instance<P> {
             version: self.version,
             problem: problem.to_string(),
         })
+    }
+
+    /// Passes over the next event of the stream, which can't be read.
+    pub fn pass_over(&mut self) {
+        self.version = self.version.next();
+        self.passed_over = true;
     }
 
     /// The input that an event records, if it records one, with what it settles.
@@ -73,7 +82,15 @@ impl<P: ProcessManager> Instance<P> {
             self.backlog.push(input);
             return Ok(());
         }
-        input.show::<P, _>(|input| self.process.evolve(input))
+        self.evolve(&input)
+    }
+
+    /// Lets the process manager take an input into its state; a panic is an error.
+    fn evolve(&mut self, input: &StoredInput) -> Result<(), ReactError> {
+        let evolved = catch_unwind(AssertUnwindSafe(|| {
+            input.show::<P, _>(|input| self.process.evolve(input))
+        }));
+        evolved.map_err(|panic| ReactError::new(panic_message(panic.as_ref())))?
     }
 
     /// Applies what was decided.
@@ -183,7 +200,7 @@ impl<P: ProcessManager> Instance<P> {
         }
         self.halted = None;
         for input in std::mem::take(&mut self.backlog) {
-            input.show::<P, _>(|input| self.process.evolve(input))?;
+            self.evolve(&input)?;
         }
         Ok(())
     }

@@ -177,7 +177,12 @@ impl Desk {
             given: positions.collect(),
         };
         self.working.insert(id.clone(), work);
-        Some(Job { id, orders, inbox })
+        Some(Job {
+            failures: self.troubled.failures(&id),
+            id,
+            orders,
+            inbox,
+        })
     }
 
     /// Neither those in trouble nor the others are kept waiting for ever, however many there are.

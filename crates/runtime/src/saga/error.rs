@@ -49,6 +49,14 @@ pub enum SagaError {
     Store(#[from] StoreError),
 }
 
+impl SagaError {
+    /// Whether this release can't make sense of the saga's stream, however often it tries.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        matches!(self, Self::Unreadable { .. } | Self::Replay(_))
+    }
+}
+
 /// Why a saga was not started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

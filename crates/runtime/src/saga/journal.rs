@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use annals_core::{
-    Append, AppendError, Appended, CausationId, Clock, CommandId, CorrelationId, EncodeError,
-    EventId, Expected, Fingerprint, IdSource, Metadata, NewEvent, Position, Store, StreamName,
-    StreamRead, TraceContext, Version,
+    Append, AppendError, Appended, CausationId, Clock, CommandId, CorrelationId, DecodeError,
+    EncodeError, EventId, Expected, Fingerprint, IdSource, Metadata, NewEvent, Position, Recorded,
+    Store, StoredEvent, StreamName, StreamRead, TraceContext, Version,
     saga::{Instance, ProcessManager, Reaction, SagaEvent},
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Journal {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Arc<dyn IdSource>,
     pub(super) commands: Arc<Commands>,
+    /// Whether events of sagas that can't be read are passed over.
+    pub(super) passes_over: bool,
 }
 
 /// Who is behind something that happens to a saga, and why.
@@ -60,6 +62,14 @@ pub(super) enum JournalError {
 }
 
 impl Journal {
+    /// The same, where events that can't be read are passed over.
+    pub(super) fn passing_over(&self) -> Self {
+        Self {
+            passes_over: true,
+            ..self.clone()
+        }
+    }
+
     /// A saga as its stream tells it; without events when there is none.
     pub(super) async fn load<P: ProcessManager>(
         &self,
@@ -76,14 +86,13 @@ impl Journal {
                     version: stored.version,
                     source,
                 };
-                let recorded = stored.decode::<SagaEvent>().map_err(unreadable)?;
-                let recorded = recorded.ok_or_else(|| {
-                    unreadable(annals_core::DecodeError::UnknownType {
-                        event_type: stored.event_type.to_string(),
-                        stream: stream.clone(),
-                    })
-                })?;
-                instance.apply(&recorded.event, recorded.id, &recorded.metadata)?;
+                match decode(&stored) {
+                    Ok(recorded) => {
+                        instance.apply(&recorded.event, recorded.id, &recorded.metadata)?;
+                    }
+                    Err(_) if self.passes_over => instance.pass_over(),
+                    Err(error) => return Err(unreadable(error)),
+                }
             }
             if ended {
                 return Ok(instance);
@@ -221,6 +230,14 @@ impl Journal {
             ..Metadata::caused_by(causation_id, correlation_id)
         }
     }
+}
+
+/// An event of a saga's stream.
+pub(super) fn decode(stored: &StoredEvent) -> Result<Recorded<SagaEvent>, DecodeError> {
+    stored.decode()?.ok_or_else(|| DecodeError::UnknownType {
+        event_type: stored.event_type.to_string(),
+        stream: stored.stream.clone(),
+    })
 }
 
 /// Whether a saga has begun.

@@ -3,13 +3,14 @@
 use std::{fmt, marker::PhantomData, sync::Arc};
 
 use annals_core::{
-    AppendError, StreamName, Version,
-    saga::{Instance, Operation, ProcessManager, Reaction, Refused, SagaEvent, saga_stream},
+    AppendError, StreamName,
+    saga::{Instance, Operation, ProcessManager, Reaction, Refused, SagaName, saga_stream},
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{
+    bare::Bare,
     delivery::Receivers,
     error::{OperateError, SagaError},
     journal::{Journal, JournalError, Origin, Written, exists},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     builder::StartError,
-    projection::{Backoff, SharedLog},
+    projection::{Backoff, SharedLog, with_causes},
 };
 
 /// How often an operator's wish is tried while the saga moves on.
@@ -119,11 +120,19 @@ impl<P: ProcessManager> SagaKind for Kind<P> {
 
     async fn view(&self, journal: &Journal, id: &str) -> Result<Option<SagaView>, SagaError> {
         let stream = saga_stream(P::NAME, id)?;
-        let instance: Instance<P> = journal.load(&stream).await?;
-        match exists(&instance) {
-            true => SagaView::of(journal, &instance).await.map(Some),
-            false => Ok(None),
+        let instance: Instance<Bare> = journal.passing_over().load(&stream).await?;
+        if !exists(&instance) {
+            return Ok(None);
         }
+        let mut view = SagaView::of(journal, &instance).await?;
+        if !view.status.is_final() {
+            view.problem = match journal.load::<P>(&stream).await {
+                Ok(_) => None,
+                Err(error) if error.is_replay() => Some(with_causes(&error)),
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(Some(view))
     }
 
     async fn operate(
@@ -134,56 +143,78 @@ impl<P: ProcessManager> SagaKind for Kind<P> {
         actor: Option<String>,
     ) -> Result<SagaView, OperateError> {
         let stream = saga_stream(P::NAME, id).map_err(SagaError::from)?;
-        for _ in 0..MAX_RACES {
-            let mut instance = load::<P>(journal, &stream, id).await?;
-            let wish = match operation {
-                Operation::Retry => "retried",
-                Operation::Abandon { .. } => "abandoned",
-            };
-            let refused = |source: Refused| OperateError::Refused {
-                id: id.to_owned(),
-                wish,
-                source,
-            };
-            let now = journal.clock.now();
-            let events: Vec<SagaEvent> =
-                instance.operate(operation.clone(), now).map_err(refused)?;
-            let reaction = Reaction {
-                events,
-                consumes: None,
-            };
-            // It belongs to the saga's story, but is not done on behalf of whoever asked for it.
-            let origin = Origin {
-                correlation_id: instance.origin().map(|origin| origin.correlation_id),
-                actor: actor.clone(),
-                ..Origin::default()
-            };
-            let written = journal.write_for(&mut instance, reaction, &origin);
-            match written.await {
-                Ok(Written::Done) => return Ok(SagaView::of(journal, &instance).await?),
-                Ok(Written::Lost | Written::CarriedOut(_)) => {}
-                Err(JournalError::Append(error)) => return Err(error.into()),
-                Err(JournalError::Encode(error)) => return Err(error.into()),
-                Err(JournalError::Saga(error)) => return Err(error.into()),
+        let wish = match operation {
+            Operation::Retry => "retried",
+            Operation::Abandon { .. } => "abandoned",
+        };
+        let refused = |source: Refused| OperateError::Refused {
+            id: id.to_owned(),
+            wish,
+            source,
+        };
+        let wanted = Wanted { operation, actor };
+        let operated = match wanted.operation {
+            Operation::Retry => operate::<P>(journal, &stream, wanted, refused).await,
+            // Its own code is not asked, as it may be what stands in the way.
+            Operation::Abandon { .. } => {
+                operate::<Bare>(&journal.passing_over(), &stream, wanted, refused).await
             }
+        };
+        match operated {
+            Ok(None) => Err(OperateError::NotFound {
+                saga: P::NAME.to_owned(),
+                id: id.to_owned(),
+            }),
+            Ok(Some(view)) => Ok(view),
+            Err(OperateError::Saga(error)) if error.is_replay() => {
+                Err(refused(Refused::FailsAgain(with_causes(&error))))
+            }
+            Err(error) => Err(error),
         }
-        Err(OperateError::Busy { id: id.to_owned() })
     }
 }
 
-async fn load<P: ProcessManager>(
+/// What somebody wants of a saga.
+struct Wanted {
+    operation: Operation,
+    actor: Option<String>,
+}
+
+/// Does what an operator wants, as far as one kind of code knows the saga, if it is there.
+async fn operate<P: ProcessManager>(
     journal: &Journal,
     stream: &StreamName,
-    id: &str,
-) -> Result<Instance<P>, OperateError> {
-    let instance = journal.load::<P>(stream).await?;
-    if instance.version() == Version::NONE {
-        return Err(OperateError::NotFound {
-            saga: P::NAME.to_owned(),
-            id: id.to_owned(),
-        });
+    wanted: Wanted,
+    refused: impl Fn(Refused) -> OperateError,
+) -> Result<Option<SagaView>, OperateError> {
+    for _ in 0..MAX_RACES {
+        let mut instance: Instance<P> = journal.load(stream).await?;
+        if !exists(&instance) {
+            return Ok(None);
+        }
+        let now = journal.clock.now();
+        let events = instance.operate(wanted.operation.clone(), now);
+        let events = events.map_err(&refused)?;
+        let reaction = Reaction {
+            events,
+            consumes: None,
+        };
+        // It belongs to the saga's story, but is not done on behalf of whoever asked for it.
+        let origin = Origin {
+            correlation_id: instance.origin().map(|origin| origin.correlation_id),
+            actor: wanted.actor.clone(),
+            ..Origin::default()
+        };
+        match journal.write_for(&mut instance, reaction, &origin).await {
+            Ok(Written::Done) => return Ok(Some(SagaView::of(journal, &instance).await?)),
+            Ok(Written::Lost | Written::CarriedOut(_)) => {}
+            Err(JournalError::Append(error)) => return Err(error.into()),
+            Err(JournalError::Encode(error)) => return Err(error.into()),
+            Err(JournalError::Saga(error)) => return Err(error.into()),
+        }
     }
-    Ok(instance)
+    let id = SagaName::of(stream).map_or("", |name| name.id);
+    Err(OperateError::Busy { id: id.to_owned() })
 }
 
 impl From<JournalError> for super::error::StartSagaError {

@@ -17,6 +17,7 @@
 //! | `worker` | one saga's work: react, append, send, again |
 //! | `inbox` | what comes in for a saga while a worker is at it |
 //! | `sending` | the commands of one saga that are on their way |
+//! | `bare` | a saga as far as it is known without its own code |
 //! | `journal` | a saga's stream: reading it, and appending a reaction |
 //! | `delivery` | a stored command on its way to its aggregate |
 //! | `canonical` | a stored command in one form, to be recognised by |
@@ -33,6 +34,7 @@
 //!   found there by whoever takes over.
 
 mod agenda;
+mod bare;
 mod canonical;
 mod delivery;
 mod desk;

@@ -76,6 +76,7 @@ impl Sagas {
                 clock: parts.clock,
                 ids: parts.ids,
                 commands: parts.commands,
+                passes_over: false,
             },
             options,
             boards: Vec::new(),
@@ -187,13 +188,15 @@ impl Sagas {
 
     /// Lets a stuck saga try again.
     ///
-    /// It fails when the saga is not stuck, would be stuck again at once, or the store fails.
+    /// It fails when the saga is not stuck, would be stuck again at once, as while this release can't
+    /// replay it, or the store fails.
     pub fn retry(&self, saga: &str, id: &str) -> Operate<'_> {
         Operate::new(self, saga, id, Operation::Retry)
     }
 
     /// Gives a saga up as it is, for a reason. What it has sent is taken back where possible;
-    /// what it has done stays done.
+    /// what it has done stays done. That needs nothing of the saga's own code, so it also ends one
+    /// that this release can't replay.
     ///
     /// It fails when the saga has ended, or the store fails.
     pub fn abandon(&self, saga: &str, id: &str, reason: &str) -> Operate<'_> {

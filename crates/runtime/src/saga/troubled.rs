@@ -57,6 +57,12 @@ impl Troubled {
         self.orders
     }
 
+    /// How often a saga could not go on in a row.
+    pub(super) fn failures(&self, id: &str) -> u32 {
+        let trouble = self.sagas.get(id);
+        trouble.map_or(0, |trouble| trouble.backoff.failures())
+    }
+
     /// What is in the way of a saga, if something is in the way of any.
     pub(super) fn problem(&self) -> Option<String> {
         let (id, trouble) = self.sagas.first_key_value()?;

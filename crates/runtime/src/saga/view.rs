@@ -1,17 +1,17 @@
 //! A saga with all that happened to it, as operators see it.
 
 use annals_core::{
-    Event as _, Position, StreamRead, Version,
-    saga::{Instance, ProcessManager, SagaEvent, SagaStatus},
+    Position, StoredEvent, StreamRead, Version,
+    saga::{Instance, ProcessManager, SagaEvent, SagaName, SagaStatus},
 };
 use chrono::{DateTime, Utc};
-use serde::{
-    Serialize, Serializer,
-    ser::{Error as _, SerializeStruct as _},
-};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::{error::SagaError, journal::Journal};
+use super::{
+    error::SagaError,
+    journal::{Journal, decode},
+};
 
 /// How many events are read at a time.
 const PAGE: usize = 500;
@@ -30,6 +30,8 @@ pub struct SagaView {
     pub status: SagaStatus,
     /// Why it stands like that, where there is a reason.
     pub reason: Option<String>,
+    /// Why this release can't replay it, if it can't: then it does not go on, but can be abandoned.
+    pub problem: Option<String>,
     /// What it was asked for, if a request started it.
     pub start: Option<Value>,
     /// The commands without an outcome, with when they are to be sent.
@@ -71,29 +73,36 @@ pub struct DeadlineView {
 /// Something that happened to a saga.
 ///
 /// It serialises as other events of the log are shown: with `type` and `payload`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TimelineEntry {
     /// Its place in the stream.
     pub version: Version,
     /// Its place in the log.
     pub position: Position,
     /// When.
+    #[serde(rename = "recorded_at")]
     pub at: DateTime<Utc>,
-    /// What.
-    pub event: SagaEvent,
+    /// Its wire name.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// What is stored of it; text where it is not JSON.
+    pub payload: Value,
+    /// What, unless this release can't read it.
+    #[serde(skip)]
+    pub event: Option<SagaEvent>,
 }
 
-impl Serialize for TimelineEntry {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let payload = self.event.encode().map_err(S::Error::custom)?;
-        let payload: Value = serde_json::from_slice(&payload).map_err(S::Error::custom)?;
-        let mut entry = serializer.serialize_struct("TimelineEntry", 5)?;
-        entry.serialize_field("version", &self.version)?;
-        entry.serialize_field("position", &self.position)?;
-        entry.serialize_field("recorded_at", &self.at)?;
-        entry.serialize_field("type", self.event.schema().name)?;
-        entry.serialize_field("payload", &payload)?;
-        entry.end()
+impl TimelineEntry {
+    fn of(stored: &StoredEvent) -> Self {
+        let text = || Value::String(String::from_utf8_lossy(&stored.payload).into_owned());
+        Self {
+            version: stored.version,
+            position: stored.position,
+            at: stored.recorded_at,
+            event_type: stored.event_type.to_string(),
+            payload: serde_json::from_slice(&stored.payload).unwrap_or_else(|_| text()),
+            event: decode(stored).ok().map(|recorded| recorded.event),
+        }
     }
 }
 
@@ -103,7 +112,8 @@ impl SagaView {
         instance: &Instance<P>,
     ) -> Result<Self, SagaError> {
         let stream = instance.stream();
-        let id = stream.id().split_once(':').map_or("", |(_, id)| id);
+        let name = SagaName::of(stream);
+        let (saga, id) = name.map_or(("", ""), |name| (name.saga, name.id));
         let outstanding = instance.outstanding().iter();
         let deadlines = instance.deadlines().iter();
         let mut deadlines: Vec<_> = deadlines
@@ -114,11 +124,12 @@ impl SagaView {
             .collect();
         deadlines.sort_by_key(|deadline| deadline.due);
         Ok(Self {
-            saga: P::NAME.to_owned(),
+            saga: saga.to_owned(),
             id: id.to_owned(),
             stream: stream.to_string(),
             status: instance.status(),
             reason: instance.reason().map(str::to_owned),
+            problem: None,
             start: instance.start().cloned(),
             outstanding: outstanding
                 .map(|(step, command)| OutstandingView {
@@ -149,21 +160,8 @@ async fn timeline<P: ProcessManager>(
         if events.is_empty() {
             break;
         }
-        for stored in events {
-            version = stored.version;
-            let decoded = stored.decode::<SagaEvent>();
-            let recorded = decoded.map_err(|source| SagaError::Unreadable {
-                stream: instance.stream().clone(),
-                version,
-                source,
-            })?;
-            entries.extend(recorded.map(|recorded| TimelineEntry {
-                version,
-                position: recorded.position,
-                at: recorded.recorded_at,
-                event: recorded.event,
-            }));
-        }
+        version = events.last().map_or(version, |last| last.version);
+        entries.extend(events.iter().map(TimelineEntry::of));
     }
     Ok(entries)
 }

@@ -6,7 +6,7 @@ use std::{
 
 use annals_core::{
     CausationId, StreamName, Version,
-    saga::{Cause, Instance, ProcessManager, ReceivedEvent, saga_stream},
+    saga::{Cause, Instance, ProcessManager, Reaction, ReceivedEvent, SagaEvent, saga_stream},
 };
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
@@ -14,7 +14,9 @@ use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use super::{
+    bare::Bare,
     delivery::{Delivery, Receivers},
+    error::SagaError,
     inbox::Inbox,
     journal::{Journal, JournalError, Written, exists},
     sending::{Sending, Sent},
@@ -23,6 +25,10 @@ use crate::projection::{panic_message, with_causes};
 
 /// How often a reaction is put together anew because somebody else wrote first.
 const MAX_RACES: u32 = 50;
+
+/// How often a saga can't be replayed before it is stuck: for some seconds, in which another node
+/// may take over that runs another release.
+const PATIENCE: u32 = 8;
 
 /// Works on sagas of one kind, any number at the same time.
 #[derive(Debug)]
@@ -51,6 +57,8 @@ pub(super) struct Job {
     pub(super) orders: VecDeque<Order>,
     /// What comes in meanwhile.
     pub(super) inbox: Arc<Inbox>,
+    /// How often it could not be worked on in a row until now.
+    pub(super) failures: u32,
 }
 
 /// How a saga was left.
@@ -95,6 +103,7 @@ impl<P: ProcessManager> Worker<P> {
             id,
             orders: mut left,
             inbox,
+            ..
         } = job;
         left.append(&mut inbox.close());
         if let Some(problem) = &problem {
@@ -115,11 +124,65 @@ impl<P: ProcessManager> Worker<P> {
         job: &mut Job,
         seen: &mut (Version, Option<DateTime<Utc>>),
     ) -> Result<(), WorkError> {
-        let stream = saga_stream(P::NAME, &job.id).map_err(super::error::SagaError::from)?;
-        let mut instance = self.load(&stream).await?;
+        let stream = saga_stream(P::NAME, &job.id).map_err(SagaError::from)?;
+        let mut instance = match self.journal.load(&stream).await {
+            Ok(instance) => instance,
+            Err(error) if error.is_replay() => {
+                return self.keep(&stream, error, job, seen).await;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let worked = self.drive(&mut instance, job).await;
         *seen = (instance.version(), next_due(&instance));
         worked
+    }
+
+    /// Works on a saga that this release can't replay. When that is no passing matter it is stuck;
+    /// what comes in is recorded then, for a release that can replay it.
+    async fn keep(
+        &self,
+        stream: &StreamName,
+        error: SagaError,
+        job: &mut Job,
+        seen: &mut (Version, Option<DateTime<Utc>>),
+    ) -> Result<(), WorkError> {
+        let keeper = Worker::<Bare> {
+            journal: self.journal.passing_over(),
+            receivers: self.receivers.clone(),
+            halt: self.halt.clone(),
+            poll: self.poll,
+            process: PhantomData,
+        };
+        let mut instance = keeper.load(stream).await?;
+        let has_ended = instance.status().is_final();
+        if instance.halted().is_none() && !has_ended {
+            let reason = with_causes(&error);
+            if job.failures < PATIENCE || !keeper.halt(&mut instance, reason).await? {
+                return Err(error.into());
+            }
+        }
+        // What can't be read may be the outcome of a command, which must not come in twice.
+        if !instance.is_whole() && !has_ended {
+            return Err(error.into());
+        }
+        let worked = keeper.drive(&mut instance, job).await;
+        *seen = (instance.version(), next_due(&instance));
+        worked
+    }
+
+    /// Records that the saga's code can't go on, unless somebody else writes first.
+    async fn halt(&self, instance: &mut Instance<P>, reason: String) -> Result<bool, WorkError> {
+        let stuck = SagaEvent::Stuck {
+            step: None,
+            due: None,
+            reason,
+        };
+        let reaction = Reaction {
+            events: vec![stuck],
+            consumes: None,
+        };
+        let written = self.journal.write(instance, reaction, None).await?;
+        Ok(matches!(written, Written::Done))
     }
 
     async fn load(&self, stream: &StreamName) -> Result<Instance<P>, WorkError> {
@@ -312,7 +375,7 @@ enum WorkError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
-    Saga(#[from] super::error::SagaError),
+    Saga(#[from] SagaError),
     #[error("failed to send `{step}`: {problem}")]
     Trouble { step: String, problem: String },
     #[error("others kept writing to its stream during {MAX_RACES} attempts")]
