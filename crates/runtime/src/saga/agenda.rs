@@ -38,8 +38,6 @@ pub(super) struct Agenda {
     noted: bool,
     /// Since when the table lacks something that was noted, and how far it is.
     behind: Option<(Instant, Position)>,
-    /// Whether the table is to be swept from its beginning once the sweep under way is over.
-    again: bool,
 }
 
 impl Agenda {
@@ -54,7 +52,6 @@ impl Agenda {
             written: Position::START,
             noted: false,
             behind: None,
-            again: false,
         }
     }
 
@@ -69,10 +66,12 @@ impl Agenda {
         }
     }
 
-    /// Sagas with something to do were left to the table, which shows that by and by.
+    /// Sagas that had something to do were left to the table: it is swept from its beginning, once
+    /// the sweep under way is over.
     pub(super) fn look_again(&mut self) {
         self.noted = true;
-        self.again = true;
+        self.earliest = DateTime::<Utc>::MIN_UTC;
+        self.noted_meanwhile = DateTime::<Utc>::MIN_UTC;
     }
 
     /// The sagas that have something to do now, up to about `limit`.
@@ -91,9 +90,6 @@ impl Agenda {
             && due.len() < limit
         {
             due.extend(self.soon.pop().map(|Reverse((_, id))| id));
-        }
-        if self.cursor.is_none() && std::mem::take(&mut self.again) {
-            self.earliest = now;
         }
         if self.cursor.is_some() || self.earliest <= now {
             self.sweep(store, now, limit, &mut due).await?;

@@ -306,7 +306,8 @@ impl<P: ProcessManager> Worker<P> {
                 reason,
             },
             Delivery::Trouble(problem) => {
-                tracing::warn!(saga = P::NAME, %step, %problem, "a command can't be sent just now");
+                let stream = instance.stream();
+                tracing::warn!(%stream, %step, %problem, "a command can't be sent just now");
                 sending.rest(command_id, problem);
                 return Ok(());
             }
