@@ -130,7 +130,18 @@ impl Bank {
 
     /// Starts a server, and waits until it listens.
     pub(crate) async fn serve(&self) -> Server {
-        let mut process = self.start(&["serve", "--listen", "127.0.0.1:0"]);
+        self.serve_with(&[]).await
+    }
+
+    /// Starts a server that gives transfers so many seconds.
+    pub(crate) async fn serve_within(&self, deadline: u64) -> Server {
+        self.serve_with(&["--transfer-deadline", &deadline.to_string()])
+            .await
+    }
+
+    async fn serve_with(&self, options: &[&str]) -> Server {
+        let serve = [&["serve", "--listen", "127.0.0.1:0"], options].concat();
+        let mut process = self.start(&serve);
         let mut stdout = process.lines();
         // What it complains about belongs to the test's output.
         let stderr = process.child.stderr.take().unwrap();

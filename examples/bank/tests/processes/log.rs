@@ -115,7 +115,7 @@ impl Storage {
         let id = self.database.new_id();
         let double = format!(
             "INSERT INTO events SELECT (SELECT max(position) + 1 FROM events), stream, \
-             version + 1, type, schema_version, {id}, recorded_at, correlation_id, causation_id, \
+             (SELECT max(o.version) + 1 FROM events o WHERE o.stream = events.stream), type, schema_version, {id}, recorded_at, correlation_id, causation_id, \
              metadata, tags, payload FROM events WHERE type LIKE '{types}' \
              ORDER BY position DESC LIMIT 1"
         );

@@ -7,14 +7,16 @@
 //! | `rebuild_stopped` | one rebuild at a time, and Ctrl-C |
 //! | `stopped` | a server that is asked to stop |
 //! | `nodes` | several servers on one store, of which one dies and one stalls |
-//! | `transfers_killed` | kills of a server that carries out transfers, at random and at every step |
+//! | `transfers_killed` | kills of a server that carries out transfers, at random under load |
+//! | `transfers_steps` | kills of a server at every step of a transfer |
 //! | `transfers_nodes` | two servers that carry out transfers, of which one dies and one stalls |
 //! | `transfers_imported` | kills of an import amid its transfers |
 //! | `tail` | a tail in another process |
 //! | `bank` | a bank's store, and the processes that work on it |
 //! | `client` | HTTP, as a client that is cut off at any time |
 //! | `traffic` | commands whose outcome is known |
-//! | `transfers` | wishes for transfers, and how each of them stands in the log |
+//! | `transfers` | wishes for transfers, and whether each of them ended as it must |
+//! | `courses` | how transfers stand in the log: their money, and their deadlines |
 //! | `history` | a log that takes a while to fold |
 //! | `import` | a file to import, and what it brings about |
 //! | `database` | a connection to a store of either kind |
@@ -32,6 +34,7 @@
 
 mod bank;
 mod client;
+mod courses;
 mod database;
 mod history;
 mod import;
@@ -47,3 +50,4 @@ mod transfers;
 mod transfers_imported;
 mod transfers_killed;
 mod transfers_nodes;
+mod transfers_steps;

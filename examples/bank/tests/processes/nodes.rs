@@ -37,6 +37,8 @@ const CLIENTS: usize = 6;
 const PROGRESS: u64 = 200;
 /// A server that answers no append within this time is held up by somebody.
 const FREE_WITHIN: Duration = Duration::from_secs(1);
+/// Another server keeps the read model within this time.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 
 async fn the_read_model_survives_a_server_that_dies_and_one_that_stalls_and_wakes(store: Store) {
     let mut nodes = Nodes::begin(Bank::on(store).await).await;
@@ -249,7 +251,9 @@ impl Nodes {
         let before = self.record().await.checkpoint;
         self.until("a commit", |record| record.checkpoint != before)
             .await;
-        struck.elapsed()
+        let took = struck.elapsed();
+        assert!(took < TAKEN_OVER_WITHIN, "taken over after {took:?}");
+        took
     }
 
     async fn answers(&self, server: &Server) {

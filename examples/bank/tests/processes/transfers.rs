@@ -1,18 +1,23 @@
-//! Wishes for transfers, and how each of them stands in the log.
+//! Wishes for transfers, and whether each of them ended as it must.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use annals_testing::seed::Seed;
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use serde_json::json;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 use crate::{
     bank::{Bank, SOON, Server, Store},
     client::{Connection, Request},
+    courses::{Stage, Timer, stages, timers},
     log::Storage,
 };
 
@@ -20,6 +25,9 @@ pub(crate) const ACCOUNTS: usize = 100;
 const FUNDS: i64 = 100_000;
 /// An account that nobody has opened.
 pub(crate) const NOBODY: &str = "nobody";
+/// An account that takes no money for the time being, so that transfers to it wait for their
+/// deadline.
+pub(crate) const FROZEN: &str = "frozen";
 /// How often it is looked whether something has happened yet.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
 
@@ -59,16 +67,37 @@ impl Wish {
         }
     }
 
-    /// How it must end, as the API says it and as the log does.
-    pub(crate) fn end(&self) -> (&'static str, Stage) {
-        match self.to.as_str() {
-            NOBODY => ("compensated", Stage::Returned),
-            _ => ("completed", Stage::Received),
+    /// The same, but one in five to a frozen account.
+    fn invent_late(id: String, seed: &mut Seed) -> Self {
+        let mut wish = Self::invent(id, seed);
+        if seed.chance(1, 5) {
+            wish.to = FROZEN.to_owned();
         }
+        wish
+    }
+
+    /// Whether it may have ended like this: as the API says it, where its money is, and what
+    /// became of its deadline.
+    fn may_end(&self, status: &str, stage: Option<Stage>, timer: &Timer) -> bool {
+        let fits = matches!(
+            (status, stage),
+            ("completed", Some(Stage::Received))
+                | ("compensated", Some(Stage::Returned))
+                | ("failed", None)
+        );
+        let expected = match (self.to.as_str(), timer.fired()) {
+            // What the deadline met was done already, was still to be undone, or had not begun.
+            (FROZEN | NOBODY, true) => status != "completed",
+            (_, true) => true,
+            (FROZEN, false) => false,
+            (NOBODY, false) => status == "compensated",
+            (_, false) => status == "completed",
+        };
+        fits && expected && timer.ended
     }
 }
 
-/// Wishes for transfers, one after the other, until it is cut off.
+/// Wishes for transfers.
 #[derive(Debug)]
 pub(crate) struct Client {
     name: usize,
@@ -88,22 +117,63 @@ impl Client {
         }
     }
 
-    pub(crate) async fn run(&mut self, address: SocketAddr) {
-        while self.send(address).await.is_ok() {
+    /// Wishes for a transfer and waits for its end, unless it waits for a frozen account or is cut
+    /// off.
+    pub(crate) async fn turn(&mut self, address: SocketAddr) {
+        if self.waiting.is_empty() {
             self.wish();
+        }
+        if self.send(address).await.is_err() || self.sees_the_end(address).await.is_err() {
+            // The server is gone, and another one is to be found.
+            sleep(LOOK).await;
+        }
+    }
+
+    async fn sees_the_end(&self, address: SocketAddr) -> std::io::Result<()> {
+        let last = self.acknowledged.last();
+        let Some(wish) = last.filter(|wish| wish.to != FROZEN) else {
+            return Ok(());
+        };
+        let mut connection = Connection::to(address).await?;
+        while status(&mut connection, &wish.id).await? == "pending" {
+            sleep(10 * LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Wishes for so many transfers as fast as they are taken, which is long before they are
+    /// carried out, unless it is cut off. Counts those that are taken.
+    pub(crate) async fn burst(&mut self, address: SocketAddr, wishes: usize, taken: &AtomicUsize) {
+        while self.waiting.len() < wishes {
+            self.wish();
+        }
+        let Ok(mut connection) = Connection::to(address).await else {
+            return;
+        };
+        while !self.waiting.is_empty() && self.send_one(&mut connection).await.is_ok() {
+            taken.fetch_add(1, Ordering::SeqCst);
         }
     }
 
     /// Thinks of a transfer.
     pub(crate) fn wish(&mut self) {
-        let id = format!("{}/{}", self.name, self.acknowledged.len());
-        self.waiting.push_back(Wish::invent(id, &mut self.seed));
+        let number = self.acknowledged.len() + self.waiting.len();
+        let id = format!("{}/{number}", self.name);
+        self.waiting
+            .push_back(Wish::invent_late(id, &mut self.seed));
     }
 
     /// Sends what waits; fails when it is cut off.
     pub(crate) async fn send(&mut self, address: SocketAddr) -> std::io::Result<()> {
         let mut connection = Connection::to(address).await?;
-        while let Some(wish) = self.waiting.front() {
+        while !self.waiting.is_empty() {
+            self.send_one(&mut connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_one(&mut self, connection: &mut Connection) -> std::io::Result<()> {
+        if let Some(wish) = self.waiting.front() {
             connection.send(&wish.request()).await?.ok(202);
             self.acknowledged.extend(self.waiting.pop_front());
         }
@@ -132,122 +202,104 @@ pub(crate) async fn funded(store: Store) -> (Bank, Storage) {
     (bank, storage)
 }
 
-/// Up to where a transfer got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    Sent,
-    Received,
-    Returned,
-}
-
-/// A transfer, as the log has it.
-#[derive(Clone, Debug)]
-struct Course {
-    stage: Stage,
-    from: String,
-    to: String,
-    amount: i64,
-}
-
-/// Up to where each transfer in the log got. Fails where money was made or lost: each event must
-/// be what its transfer allows at its position.
-pub(crate) async fn stages(storage: &mut Storage) -> Result<BTreeMap<String, Stage>, String> {
-    let rows: Vec<(i64, String, String, Vec<u8>)> = storage
-        .database
-        .rows(
-            "SELECT position, stream, type, payload FROM events \
-             WHERE type LIKE 'account.transfer%' ORDER BY position",
-            &[],
-        )
-        .await
-        .unwrap();
-    let mut courses = BTreeMap::new();
-    for (position, stream, event_type, payload) in rows {
-        let payload = serde_json::from_slice(&payload).unwrap();
-        let account = stream.strip_prefix("account-").unwrap();
-        take(&mut courses, account, &event_type, &payload)
-            .map_err(|error| format!("at position {position}: {error}"))?;
-    }
-    let stage = |(id, course): (String, Course)| (id, course.stage);
-    Ok(courses.into_iter().map(stage).collect())
-}
-
-/// Takes an event in, which happened to an account.
-fn take(
-    courses: &mut BTreeMap<String, Course>,
-    account: &str,
-    event_type: &str,
-    payload: &Value,
-) -> Result<(), String> {
-    let id = payload["transfer"].as_str().unwrap();
-    let amount = payload["amount"].as_i64().unwrap();
-    let (stage, at) = match (event_type, courses.get(id)) {
-        ("account.transfer_sent", None) => {
-            let course = Course {
-                stage: Stage::Sent,
-                from: account.to_owned(),
-                to: payload["to"].as_str().unwrap().to_owned(),
-                amount,
-            };
-            courses.insert(id.to_owned(), course);
-            return Ok(());
-        }
-        ("account.transfer_received", Some(course)) => (Stage::Received, course.to.as_str()),
-        ("account.transfer_returned", Some(course)) => (Stage::Returned, course.from.as_str()),
-        _ => return Err(format!("{event_type} of {id} comes out of the blue")),
-    };
-    let fits = |course: &Course| course.stage == Stage::Sent && course.amount == amount;
-    match courses.get(id) {
-        Some(course) if fits(course) && at == account => {}
-        course => {
-            return Err(format!(
-                "{event_type} at {account}: {payload} after {course:?}"
-            ));
-        }
-    }
-    courses
-        .entry(id.to_owned())
-        .and_modify(|course| course.stage = stage);
-    Ok(())
+/// Opens the account that takes no money, and freezes it.
+pub(crate) async fn freeze(bank: &Bank) {
+    let server = bank.serve().await;
+    let mut connection = Connection::to(server.address).await.unwrap();
+    let open = json!({ "id": FROZEN, "owner": "winter" });
+    let open = Request::post("/accounts", "open", &open);
+    connection.send(&open).await.unwrap().ok(201);
+    let freeze = Request::post(&format!("/accounts/{FROZEN}/freeze"), "freeze", &json!({}));
+    assert_eq!(connection.send(&freeze).await.unwrap().status, 204);
+    server.stop().await;
 }
 
 /// Waits until a transfer is not pending any more, and answers how it ended.
 pub(crate) async fn ended(server: &Server, id: &str) -> String {
-    let path = format!("/transfers/{}", id.replace('/', "%2F"));
     let mut connection = Connection::to(server.address).await.unwrap();
     let late = Instant::now() + SOON;
     loop {
-        let transfer = connection.send(&Request::get(&path)).await.unwrap().ok(200);
-        let status = transfer["status"].as_str().unwrap();
+        let status = status(&mut connection, id).await.unwrap();
         if status != "pending" {
-            return status.to_owned();
+            return status;
         }
-        assert!(Instant::now() < late, "{transfer} does not end");
+        assert!(Instant::now() < late, "transfer {id} does not end");
         sleep(LOOK).await;
     }
 }
 
+async fn status(connection: &mut Connection, id: &str) -> std::io::Result<String> {
+    let path = format!("/transfers/{}", id.replace('/', "%2F"));
+    let transfer = connection.send(&Request::get(&path)).await?.ok(200);
+    Ok(transfer["status"].as_str().unwrap().to_owned())
+}
+
+/// How the transfers of a test ended.
+#[derive(Debug, Default)]
+pub(crate) struct Ends {
+    pub(crate) transfers: usize,
+    /// Those whose money arrived.
+    pub(crate) completed: usize,
+    /// Those whose deadline was reached.
+    pub(crate) late: usize,
+}
+
 /// Has every wish acknowledged and carried out by a server that lives on, and checks that each
-/// ended as it must, once. Answers how many there were.
-pub(crate) async fn settle(bank: &Bank, storage: &mut Storage, mut clients: Vec<Client>) -> usize {
+/// ended as it must, once, and that no deadline was lost.
+pub(crate) async fn settle(bank: &Bank, storage: &mut Storage, clients: Vec<Client>) -> Ends {
     let server = bank.serve().await;
-    let mut wishes = Vec::new();
-    for client in &mut clients {
-        client.send(server.address).await.unwrap();
-        wishes.append(&mut client.acknowledged);
+    let mut sending = JoinSet::new();
+    for mut client in clients {
+        let address = server.address;
+        sending.spawn(async move {
+            client.send(address).await.unwrap();
+            client.acknowledged
+        });
     }
+    let wishes: Vec<_> = sending.join_all().await.into_iter().flatten().collect();
+    all_end(storage, wishes.len()).await;
+    let timers = timers(storage).await.unwrap();
+    let stages = stages(storage).await.unwrap();
+    let mut connection = Connection::to(server.address).await.unwrap();
+    let mut ends = Ends::default();
     for wish in &wishes {
-        assert_eq!(ended(&server, &wish.id).await, wish.end().0, "{wish:?}");
+        let (stage, timer) = (stages.get(&wish.id).copied(), &timers[&wish.id]);
+        let status = status(&mut connection, &wish.id).await.unwrap();
+        assert!(
+            wish.may_end(&status, stage, timer),
+            "{wish:?} is {status}: its money is {stage:?}, its deadline {timer:?}"
+        );
+        ends.transfers += 1;
+        ends.completed += usize::from(status == "completed");
+        ends.late += usize::from(timer.fired());
     }
     server.stop().await;
-    let stages = stages(storage).await.unwrap();
-    assert_eq!(stages.len(), wishes.len());
-    for wish in &wishes {
-        assert_eq!(stages[&wish.id], wish.end().1, "{wish:?}");
-    }
     storage.assert_dense().await;
     assert_nothing_in_flight(bank).await;
-    wishes.len()
+    ends
+}
+
+/// Waits until all of so many transfers have ended, for as long as one ends after the other.
+async fn all_end(storage: &mut Storage, transfers: usize) {
+    let (mut ended, mut late) = (0, Instant::now() + SOON);
+    while ended < transfers {
+        let timers = timers(storage).await.unwrap();
+        let now = timers.values().filter(|timer| timer.ended).count();
+        if now > ended {
+            (ended, late) = (now, Instant::now() + SOON);
+        }
+        let open = || timers.iter().filter(|(_, timer)| !timer.ended);
+        let some: Vec<_> = open().take(3).collect();
+        assert!(
+            Instant::now() < late,
+            "{ended} of {transfers} transfers have ended, and no other does, such as {some:?}"
+        );
+        sleep(10 * LOOK).await;
+    }
+    assert_eq!(
+        ended, transfers,
+        "there are more transfers than were asked for"
+    );
 }
 
 pub(crate) async fn assert_nothing_in_flight(bank: &Bank) {

@@ -7,8 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     bank::{Bank, SOON, Store},
+    courses::{Stage, stages},
     log::Storage,
-    transfers::{LOOK, NOBODY, Stage, Wish, assert_nothing_in_flight, funded, stages},
+    transfers::{LOOK, NOBODY, Wish, assert_nothing_in_flight, funded},
 };
 
 crate::bank::on_each_store!(an_import_killed_amid_its_transfers_carries_each_out_once);

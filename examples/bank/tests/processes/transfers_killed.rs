@@ -1,6 +1,12 @@
-//! Kills of a server that carries out transfers: at random under load, and at each of their steps.
+//! Kills of a server that carries out transfers, at random under load.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use annals_testing::seed::Seed;
 use tokio::{
@@ -9,184 +15,137 @@ use tokio::{
 };
 
 use crate::{
-    bank::{SOON, Store},
+    bank::{Bank, SOON, Server, Store},
     client::Connection,
-    database::Database,
+    courses::{Stage, stages, timers},
     log::Storage,
     transfers::{
-        Client, LOOK, NOBODY, Stage, Wish, account, assert_nothing_in_flight, ended, funded,
-        settle, stages,
+        Client, Ends, FROZEN, LOOK, NOBODY, Wish, account, assert_nothing_in_flight, ended, freeze,
+        funded, settle,
     },
 };
 
 crate::bank::on_each_store!(
     every_transfer_ends_well_however_often_the_server_is_killed,
-    a_transfer_ends_well_when_the_server_is_killed_at_any_of_its_steps,
     a_doubled_compensation_is_noticed,
+    a_deadline_that_fires_twice_or_never_is_noticed,
 );
 
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 5;
 const CLIENTS: usize = 64;
-/// There are at least so many transfers.
-const TRANSFERS: usize = 2_000;
-/// The server is killed within this time, in milliseconds.
-const LIVES_FOR: usize = 1_000;
-/// A server that is so slow that this many lives are not enough is broken.
-const LIVES: usize = 100;
+/// So many transfers are asked for in each round, and begun long before they are carried out.
+const BURST: usize = 1_024;
+/// The server is killed once a random share of them is begun, within this time, in milliseconds.
+const LIVES_ON_FOR: usize = 2_000;
+/// How many seconds a transfer may take, by turns: less than it takes to carry out all that are begun,
+/// and more.
+const DEADLINES: [u64; 2] = [6, 45];
 
 async fn every_transfer_ends_well_however_often_the_server_is_killed(store: Store) {
     let (bank, mut storage) = funded(store).await;
+    freeze(&bank).await;
     let mut seed = Seed::printed();
     let mut clients: Vec<_> = (0..CLIENTS)
         .map(|name| Client::new(name, &mut seed))
         .collect();
-    let (mut interrupted, mut kills, mut asked) = (0, 0, 0);
-    // A slow machine may need some more rounds before one hits a transfer.
-    while kills < ROUNDS || interrupted == 0 || asked < TRANSFERS {
-        assert!(
-            kills < LIVES,
-            "{kills} servers took {asked} transfers, {interrupted} of them in flight at a kill"
-        );
-        kills += 1;
-        let server = bank.serve().await;
-        let mut running = JoinSet::new();
-        for mut client in clients.drain(..) {
-            running.spawn(async move {
-                client.run(server.address).await;
-                client
-            });
-        }
-        let lifetime = u64::try_from(seed.below(LIVES_FOR)).unwrap();
-        sleep(Duration::from_millis(lifetime)).await;
-        server.kill().await;
-        clients = running.join_all().await;
-        asked = clients.iter().map(|client| client.acknowledged.len()).sum();
-        let stages = stages(&mut storage).await.unwrap().into_values();
-        interrupted += stages.filter(|stage| *stage == Stage::Sent).count();
+    let mut at_kills = Standing::default();
+    for deadline in DEADLINES.into_iter().cycle().take(ROUNDS) {
+        let server = bank.serve_within(deadline).await;
+        clients = strike(server, clients, &mut seed).await;
+        at_kills.add(&mut storage).await;
     }
-    let transfers = settle(&bank, &mut storage, clients).await;
-    println!("{kills} kills, {transfers} transfers, {interrupted} in flight at a kill");
+    let ends = settle(&bank, &mut storage, clients).await;
+    println!("{ROUNDS} kills, {ends:?}, at the kills {at_kills:?}");
+    let Ends {
+        transfers,
+        completed,
+        late,
+    } = ends;
+    assert!(transfers >= 2_000, "{transfers} transfers");
+    assert!(completed >= 20, "{completed} completed");
+    assert!(
+        late >= transfers / 10,
+        "{late} of {transfers} ended by their deadline"
+    );
+    let Standing {
+        under_way,
+        in_flight,
+        pending,
+    } = at_kills;
+    assert!(under_way >= 100 * ROUNDS, "{under_way} under way at a kill");
+    assert!(in_flight >= 2 * ROUNDS, "{in_flight} in flight at a kill");
+    assert!(
+        pending >= 100 * ROUNDS,
+        "{pending} deadlines pending at a kill"
+    );
 }
 
-/// An instant of a transfer: right before an append, while another event stands in the log for
-/// the so-manieth time.
-struct Step {
-    before: &'static str,
-    after: (&'static str, i64),
-    to: usize,
-}
-
-const SOMEBODY: usize = 1;
-const NONE: usize = usize::MAX;
-
-const fn step(before: &'static str, after: &'static str, times: i64, to: usize) -> Step {
-    Step {
-        before,
-        after: (after, times),
-        to,
+/// Sends a server a burst of transfers, and kills it at some point.
+async fn strike(server: Server, clients: Vec<Client>, seed: &mut Seed) -> Vec<Client> {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let mut running = JoinSet::new();
+    for mut client in clients {
+        let taken = Arc::clone(&taken);
+        running.spawn(async move {
+            let burst = client.burst(server.address, BURST / CLIENTS, &taken);
+            burst.await;
+            client
+        });
     }
+    let wanted = BURST / 4 + seed.below(BURST * 3 / 4);
+    let late = Instant::now() + SOON;
+    while taken.load(Ordering::SeqCst) < wanted {
+        assert!(Instant::now() < late, "no transfers are taken any more");
+        sleep(LOOK).await;
+    }
+    let lives_on = u64::try_from(seed.below(LIVES_ON_FOR)).unwrap();
+    sleep(Duration::from_millis(lives_on)).await;
+    server.kill().await;
+    running.join_all().await
 }
 
-/// Between two of its appends nothing is kept of a transfer but the log, so these are all the
-/// instants at which a kill can make a difference.
-const STEPS: [Step; 7] = [
-    step("account.transfer_sent", "saga.sent", 1, SOMEBODY),
-    step("saga.succeeded", "account.transfer_sent", 1, SOMEBODY),
-    step("account.transfer_received", "saga.sent", 2, SOMEBODY),
-    step("saga.completed", "account.transfer_received", 1, SOMEBODY),
-    step("saga.rejected", "saga.sent", 2, NONE),
-    step("account.transfer_returned", "saga.compensating", 1, NONE),
-    step("saga.compensated", "account.transfer_returned", 1, NONE),
-];
+/// What the kills hit.
+#[derive(Debug, Default)]
+struct Standing {
+    /// Transfers that had not ended.
+    under_way: usize,
+    /// Those whose money had left one account and not arrived anywhere.
+    in_flight: usize,
+    /// Those whose deadline was yet to come.
+    pending: usize,
+}
 
-async fn a_transfer_ends_well_when_the_server_is_killed_at_any_of_its_steps(store: Store) {
-    let (bank, mut storage) = funded(store).await;
-    for (number, step) in STEPS.iter().enumerate() {
-        let wish = Wish {
-            id: format!("step-{number}"),
-            from: account(0),
-            to: match step.to {
-                NONE => NOBODY.to_owned(),
-                to => account(to),
-            },
-            amount: 7,
-        };
-        let wanted = count(&mut storage, step.after.0).await + step.after.1;
-        refuse(&mut storage, step.before).await;
-        let server = bank.serve().await;
-        let mut connection = Connection::to(server.address).await.unwrap();
-        connection.send(&wish.request()).await.unwrap().ok(202);
-        let late = Instant::now() + SOON;
-        while count(&mut storage, step.after.0).await < wanted {
-            assert!(Instant::now() < late, "{} does not come", step.after.0);
-            sleep(LOOK).await;
-        }
-        server.kill().await;
-        accept(&mut storage).await;
-        let left = stages(&mut storage).await.unwrap().remove(&wish.id);
-
-        let server = bank.serve().await;
-        let (status, stage) = wish.end();
-        assert_eq!(ended(&server, &wish.id).await, status, "{}", step.before);
-        server.stop().await;
-        let stages = stages(&mut storage).await.unwrap();
-        assert_eq!(stages[&wish.id], stage, "left as {left:?}");
-        assert_nothing_in_flight(&bank).await;
+impl Standing {
+    async fn add(&mut self, storage: &mut Storage) {
+        let timers = timers(storage).await.unwrap();
+        self.under_way += timers.values().filter(|timer| !timer.ended).count();
+        self.pending += timers.values().filter(|timer| timer.pending()).count();
+        let stages = stages(storage).await.unwrap().into_values();
+        self.in_flight += stages.filter(|stage| *stage == Stage::Sent).count();
     }
 }
 
-/// Has the store refuse each append with an event of this type.
-async fn refuse(storage: &mut Storage, event_type: &str) {
-    let trigger = match storage.database {
-        Database::Sqlite(_) => format!(
-            "CREATE TRIGGER step BEFORE INSERT ON events WHEN NEW.type = '{event_type}' \
-             BEGIN SELECT RAISE(ABORT, 'not now'); END"
-        ),
-        Database::Postgres(_) => format!(
-            "CREATE FUNCTION not_now() RETURNS trigger LANGUAGE plpgsql \
-             AS $$ BEGIN RAISE 'not now'; END $$; \
-             CREATE TRIGGER step BEFORE INSERT ON events FOR EACH ROW \
-             WHEN (NEW.type = '{event_type}') EXECUTE FUNCTION not_now()"
-        ),
-    };
-    storage.run(trigger).await;
-}
-
-/// Has the store take all appends again.
-async fn accept(storage: &mut Storage) {
-    let drop = match storage.database {
-        Database::Sqlite(_) => "DROP TRIGGER step",
-        Database::Postgres(_) => "DROP FUNCTION not_now CASCADE",
-    };
-    storage.run(drop).await;
-}
-
-async fn count(storage: &mut Storage, event_type: &str) -> i64 {
-    let types: Vec<(String,)> = storage
-        .database
-        .rows("SELECT type FROM events", &[])
-        .await
-        .unwrap();
-    let count = types.iter().filter(|(found,)| found == event_type).count();
-    i64::try_from(count).unwrap()
-}
-
-/// The checks that the kills are judged by find money that comes back twice.
-async fn a_doubled_compensation_is_noticed(store: Store) {
-    let (bank, mut storage) = funded(store).await;
-    let server = bank.serve().await;
+/// A transfer that has ended as it must, on a server that has stopped.
+async fn carried_out(bank: &Bank, to: &str) {
+    let server = bank.serve_within(1).await;
     let wish = Wish {
         id: "t".to_owned(),
         from: account(0),
-        to: NOBODY.to_owned(),
+        to: to.to_owned(),
         amount: 7,
     };
     let mut connection = Connection::to(server.address).await.unwrap();
     connection.send(&wish.request()).await.unwrap().ok(202);
     assert_eq!(ended(&server, "t").await, "compensated");
     server.stop().await;
+    assert_nothing_in_flight(bank).await;
+}
+
+/// The checks that the kills are judged by find money that comes back twice.
+async fn a_doubled_compensation_is_noticed(store: Store) {
+    let (bank, mut storage) = funded(store).await;
+    carried_out(&bank, NOBODY).await;
     assert_eq!(stages(&mut storage).await.unwrap()["t"], Stage::Returned);
-    assert_nothing_in_flight(&bank).await;
 
     storage.double_last_event("account.transfer_returned").await;
     let noticed = stages(&mut storage).await.unwrap_err();
@@ -196,4 +155,24 @@ async fn a_doubled_compensation_is_noticed(store: Store) {
     let report = String::from_utf8_lossy(&verified.stdout);
     let wrong = "transfer `t` is returned, but was returned before";
     assert!(report.contains(wrong), "{report}");
+}
+
+/// And a deadline that is reached twice, or not at all though its transfer has ended.
+async fn a_deadline_that_fires_twice_or_never_is_noticed(store: Store) {
+    let (bank, mut storage) = funded(store).await;
+    freeze(&bank).await;
+    carried_out(&bank, FROZEN).await;
+    assert!(timers(&mut storage).await.unwrap()["t"].fired());
+
+    storage.double_last_event("saga.fired").await;
+    let noticed = timers(&mut storage).await.unwrap_err();
+    assert!(noticed.starts_with("saga.fired of transfer t"), "{noticed}");
+    storage
+        .run("DELETE FROM events WHERE type = 'saga.fired'")
+        .await;
+    let noticed = timers(&mut storage).await.unwrap_err();
+    assert!(
+        noticed.starts_with("saga.compensated of transfer t"),
+        "{noticed}"
+    );
 }

@@ -15,21 +15,30 @@ use tokio::{
 use crate::{
     bank::{Bank, SOON, Server, Store},
     client::{Connection, Request},
+    courses::timers,
     log::Storage,
-    transfers::{Client, LOOK, Stage, funded, settle, stages},
+    transfers::{Client, LOOK, freeze, funded, settle},
 };
 
 crate::bank::on_each_store!(every_transfer_ends_well_though_a_server_dies_and_one_stalls_and_wakes,);
 
 const SERVERS: usize = 2;
-const CLIENTS: usize = 16;
+const CLIENTS: usize = 32;
 /// So many transfers end before and after each blow.
-const PROGRESS: usize = 100;
+const PROGRESS: usize = 50;
+/// At least so many transfers wait for their deadline when a server goes.
+const FEW: usize = 3;
 /// A server that takes no transfer within this time is held up by somebody.
 const FREE_WITHIN: Duration = Duration::from_secs(2);
+/// How many seconds a transfer may take: of those that wait when a server goes, some run out before
+/// another one takes over, and some after.
+const DEADLINE: u64 = 6;
+/// Another server carries transfers out within this time.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 
 async fn every_transfer_ends_well_though_a_server_dies_and_one_stalls_and_wakes(store: Store) {
     let (bank, storage) = funded(store).await;
+    freeze(&bank).await;
     let mut seed = Seed::printed();
     let mut nodes = Nodes {
         servers: Vec::new(),
@@ -45,18 +54,22 @@ async fn every_transfer_ends_well_though_a_server_dies_and_one_stalls_and_wakes(
     let clients = nodes.load();
     nodes.progress().await;
 
+    nodes.some_wait().await;
     let holder = nodes.take_holder().await;
     let left = holder.process.pid();
     let struck = Instant::now();
     holder.kill().await;
-    nodes.taken_over(left).await;
-    let killed = struck.elapsed();
+    let waiting = nodes.waiting().await;
+    let killed = nodes.taken_over(left, struck).await;
+    nodes.run_out(&waiting).await;
     nodes.progress().await;
     nodes.serve().await;
 
+    nodes.some_wait().await;
     let (stalled, struck) = nodes.stall_holder().await;
-    nodes.taken_over(stalled.process.pid()).await;
-    let woken = struck.elapsed();
+    let left_waiting = nodes.waiting().await;
+    let woken = nodes.taken_over(stalled.process.pid(), struck).await;
+    nodes.run_out(&left_waiting).await;
     nodes.progress().await;
     stalled.process.signal("CONT").await;
     let mut connection = Connection::to(stalled.address).await.unwrap();
@@ -71,8 +84,11 @@ async fn every_transfer_ends_well_though_a_server_dies_and_one_stalls_and_wakes(
     }
     let mut clients = clients.join_all().await;
     clients.push(nodes.probe);
-    let transfers = settle(&nodes.bank, &mut nodes.storage, clients).await;
-    println!("{transfers} transfers; taken over {killed:?} after a kill, {woken:?} after a stall");
+    let ends = settle(&nodes.bank, &mut nodes.storage, clients).await;
+    let pending = (waiting.len(), left_waiting.len());
+    println!(
+        "{ends:?}; taken over {killed:?} after a kill, {woken:?} after a stall, with {pending:?} deadlines pending"
+    );
 }
 
 type Addresses = Arc<Mutex<Vec<SocketAddr>>>;
@@ -93,12 +109,12 @@ struct Nodes {
 impl Nodes {
     /// Starts another server.
     async fn serve(&mut self) {
-        let server = self.bank.serve().await;
+        let server = self.bank.serve_within(DEADLINE).await;
         self.addresses.lock().unwrap().push(server.address);
         self.servers.push(server);
     }
 
-    /// Clients that go to another server when one is gone, until there is none.
+    /// Clients that go from server to server, until there is none.
     fn load(&mut self) -> JoinSet<Client> {
         let mut clients = JoinSet::new();
         for name in 0..CLIENTS {
@@ -113,7 +129,7 @@ impl Nodes {
                             count => addresses[turn % count],
                         }
                     };
-                    client.run(address).await;
+                    client.turn(address).await;
                 }
                 client
             });
@@ -122,8 +138,47 @@ impl Nodes {
     }
 
     async fn ended(&mut self) -> usize {
-        let stages = stages(&mut self.storage).await.unwrap().into_values();
-        stages.filter(|stage| *stage != Stage::Sent).count()
+        let timers = timers(&mut self.storage).await.unwrap().into_values();
+        timers.filter(|timer| timer.ended).count()
+    }
+
+    /// The transfers that wait for their deadline, to an account that stays frozen.
+    async fn waiting(&mut self) -> Vec<String> {
+        let timers = timers(&mut self.storage).await.unwrap().into_iter();
+        let waiting = timers.filter(|(_, timer)| timer.put_off && timer.pending());
+        waiting.map(|(id, _)| id).collect()
+    }
+
+    /// Waits until a few transfers wait.
+    async fn some_wait(&mut self) {
+        let late = Instant::now() + SOON;
+        while self.waiting().await.len() < FEW {
+            assert!(Instant::now() < late, "no deadlines are pending");
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until these transfers have ended by their deadlines.
+    async fn run_out(&mut self, waiting: &[String]) {
+        let late = Instant::now() + SOON;
+        loop {
+            let timers = timers(&mut self.storage).await.unwrap();
+            let open = waiting.iter().find(|id| !timers[*id].ended);
+            let Some(open) = open else {
+                let fired = waiting.iter().filter(|id| timers[*id].fired()).count();
+                assert!(
+                    fired > 0 && fired == waiting.len(),
+                    "{fired} deadlines fired"
+                );
+                return;
+            };
+            let timer = timers[open];
+            assert!(
+                Instant::now() < late,
+                "transfer {open} does not end: {timer:?}"
+            );
+            sleep(LOOK).await;
+        }
     }
 
     /// Waits until more transfers have ended.
@@ -132,7 +187,7 @@ impl Nodes {
         let late = Instant::now() + SOON;
         while self.ended().await < wanted {
             assert!(Instant::now() < late, "transfers do not end any more");
-            sleep(LOOK).await;
+            sleep(10 * LOOK).await;
         }
     }
 
@@ -172,14 +227,22 @@ impl Nodes {
         }
     }
 
-    /// Waits until another server carries transfers out.
-    async fn taken_over(&mut self, left: u32) {
+    /// Waits until another server carries transfers out; answers how long that took.
+    async fn taken_over(&mut self, left: u32, struck: Instant) -> Duration {
         let late = Instant::now() + SOON;
         while is_owner(&self.owner().await, left) {
             assert!(Instant::now() < late, "nobody takes over");
             sleep(LOOK).await;
         }
-        self.progress().await;
+        // All that the server before has written stands in the log by now.
+        let ended = self.ended().await;
+        while self.ended().await == ended {
+            assert!(Instant::now() < late, "transfers do not end any more");
+            sleep(LOOK).await;
+        }
+        let took = struck.elapsed();
+        assert!(took < TAKEN_OVER_WITHIN, "taken over after {took:?}");
+        took
     }
 }
 
