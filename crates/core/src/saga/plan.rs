@@ -53,8 +53,9 @@ pub enum PlanError {
 
 /// The steps of a linear saga, with what undoes them.
 ///
-/// It is written into the saga's stream when the saga starts, so that a new release of the
-/// application never changes what a running saga does.
+/// It is written into the saga's stream when the saga starts, so that a running saga follows it
+/// whatever a new release of the application would plan. What the aggregates decide about its
+/// commands, and [`Saga::retries`](super::Saga::retries), are the new release's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     steps: Vec<PlanStep>,

@@ -8,6 +8,7 @@ mod failures;
 mod names;
 mod operators;
 mod processes;
+mod redeploy;
 mod releases;
 mod settled;
 mod slow;
