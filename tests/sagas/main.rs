@@ -1,4 +1,5 @@
-//! Sagas on every store: several applications, repeated requests, a clock that is wrong.
+//! Sagas on every store: several applications, repeated requests, steps at the same time, a clock that
+//! is wrong.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)] // a test fails by panicking
 
 /// Runs a scenario on each store.
@@ -37,4 +38,5 @@ macro_rules! on_every_store {
 mod accounts;
 mod clock;
 mod nodes;
+mod parallel;
 mod starts;

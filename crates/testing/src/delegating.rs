@@ -40,8 +40,16 @@ pub trait Hooks: std::fmt::Debug + Send + Sync + 'static {
         self.through(self.store().import(events, appends)).await
     }
 
+    async fn read_stream(&self, read: StreamRead) -> Stored<Vec<StoredEvent>> {
+        self.through(self.store().read_stream(read)).await
+    }
+
     async fn read_log(&self, read: LogRead) -> Stored<LogPage> {
         self.through(self.store().read_log(read)).await
+    }
+
+    async fn wait_beyond(&self, position: Position) -> Stored<Position> {
+        self.through(self.store().wait_beyond(position)).await
     }
 
     async fn claim(&self, name: &str, owner: &str, term: Duration) -> Stored<Claim> {
@@ -112,7 +120,7 @@ impl<H: Hooks> EventStore for Delegating<H> {
     }
 
     async fn read_stream(&self, read: StreamRead) -> Stored<Vec<StoredEvent>> {
-        self.through(self.store().read_stream(read)).await
+        self.0.read_stream(read).await
     }
 
     async fn read_log(&self, read: LogRead) -> Stored<LogPage> {
@@ -128,7 +136,7 @@ impl<H: Hooks> EventStore for Delegating<H> {
     }
 
     async fn wait_beyond(&self, position: Position) -> Stored<Position> {
-        self.through(self.store().wait_beyond(position)).await
+        self.0.wait_beyond(position).await
     }
 
     async fn close(&self) {
