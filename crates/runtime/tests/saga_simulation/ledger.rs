@@ -9,6 +9,9 @@ use annals_core::{
 
 use crate::accounts::AccountEvent;
 
+/// What is wrong when a command was carried out though its rejection was believed.
+pub(crate) const BOTH: &str = "`credit` and `undo:debit` were both carried out";
+
 /// What a transfer has done so far.
 #[derive(Debug, Default)]
 struct Tally {
@@ -108,6 +111,9 @@ fn check_effects(id: &str, tally: &Tally) -> Result<(), String> {
         return Err(format!(
             "transfer {id}: `{step}` was carried out {times} times"
         ));
+    }
+    if tally.did("credit") + tally.did("undo:debit") > 1 {
+        return Err(format!("transfer {id}: {BOTH}"));
     }
     match tally.in_flight() {
         0 => Ok(()),

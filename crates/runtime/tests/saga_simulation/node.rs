@@ -1,10 +1,13 @@
 //! A node's connection to the store, which fails, delays, lies about outcomes, and breaks for good.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use annals_core::{
-    Append, AppendError, Appended, Commit, CommitError, EventStore as _, MemoryStore,
-    ProjectionStore as _, Store, StoreError, StoreErrorKind,
+    Append, AppendError, Appended, Commit, CommitError, Direction, EventStore as _, LogPage,
+    LogRead, MemoryStore, Position, ProjectionStore as _, Store, StoreError, StoreErrorKind,
 };
 use annals_testing::{
     delegating::{Delegating, Hooks},
@@ -29,6 +32,8 @@ pub(crate) enum Planted {
 pub(crate) struct Faults {
     pub(crate) refused: usize,
     pub(crate) unknown: usize,
+    /// How often waiting for the log or reading it goes as it may and seldom does.
+    pub(crate) odd: usize,
     /// The operation at which the node dies, and whether it is carried out before.
     pub(crate) death: Option<(u64, bool)>,
     pub(crate) planted: Planted,
@@ -47,7 +52,30 @@ struct State {
     seed: Seed,
     faults: Faults,
     operations: u64,
+    oddities: Oddities,
     is_dead: bool,
+}
+
+/// How often waiting for the log, and reading it, went in each of the odd ways.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Oddities {
+    /// It was awake for nothing, as after being woken twice.
+    pub(crate) for_nothing: u64,
+    /// It was woken long after there was something to read.
+    pub(crate) late: u64,
+    /// A page was old when it arrived.
+    pub(crate) old: u64,
+    /// A page was cut short.
+    pub(crate) short: u64,
+}
+
+impl Oddities {
+    pub(crate) fn add(&mut self, others: Self) {
+        self.for_nothing += others.for_nothing;
+        self.late += others.late;
+        self.old += others.old;
+        self.short += others.short;
+    }
 }
 
 /// What becomes of an operation.
@@ -70,6 +98,7 @@ impl Node {
             seed: Seed::new(seed),
             faults,
             operations: 0,
+            oddities: Oddities::default(),
             is_dead: false,
         };
         Arc::new(Delegating(Self {
@@ -102,6 +131,26 @@ impl Node {
 
     pub(crate) fn operations(&self) -> u64 {
         self.state().operations
+    }
+
+    pub(crate) fn oddities(&self) -> Oddities {
+        self.state().oddities
+    }
+
+    /// One of two ways of going oddly, or none; with how long that takes.
+    fn oddity(&self) -> Option<(bool, Duration)> {
+        let mut state = self.state();
+        let odd = state.faults.odd;
+        if odd == 0 || !state.seed.chance(odd, 100) {
+            return None;
+        }
+        let which = state.seed.chance(1, 2);
+        let millis = u64::try_from(state.seed.below(5_000)).unwrap();
+        Some((which, Duration::from_millis(millis)))
+    }
+
+    fn note(&self, which: impl Fn(&mut Oddities) -> &mut u64) {
+        *which(&mut self.state().oddities) += 1;
     }
 
     fn fate(&self) -> (Fate, usize) {
@@ -195,6 +244,46 @@ impl Hooks for Node {
         let append = self.store.append(self.plant(append));
         self.by_fate(append, AppendError::Store, AppendError::Unknown)
             .await
+    }
+
+    /// Returns at once though there is nothing new, or long after there was.
+    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
+        match self.oddity() {
+            None => self.through(self.store.wait_beyond(position)).await,
+            Some((true, _)) => {
+                self.note(|oddities| &mut oddities.for_nothing);
+                self.through(self.store.head()).await
+            }
+            Some((false, delay)) => {
+                let head = self.through(self.store.wait_beyond(position)).await?;
+                self.note(|oddities| &mut oddities.late);
+                tokio::time::sleep(delay).await;
+                Ok(head)
+            }
+        }
+    }
+
+    /// Answers what was there a while ago, or the beginning of it.
+    async fn read_log(&self, read: LogRead) -> Result<LogPage, StoreError> {
+        let forwards = read.direction == Direction::Forwards;
+        let page = self.through(self.store.read_log(read)).await;
+        let (mut page, oddity) = (page?, self.oddity());
+        match oddity {
+            Some((true, delay)) => {
+                self.note(|oddities| &mut oddities.old);
+                tokio::time::sleep(delay).await;
+            }
+            // A page that is cut short still has an event, or it would be the end of the log.
+            Some((false, _)) if forwards && page.events.len() > 1 => {
+                let left = 1 + self.state().seed.below(page.events.len() - 1);
+                page.events.truncate(left);
+                page.scanned_to = page.events[left - 1].position;
+                page.at_end = false;
+                self.note(|oddities| &mut oddities.short);
+            }
+            _ => {}
+        }
+        Ok(page)
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), CommitError> {

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::{
     accounts::{Account, AccountCommand, Transfer, transfer},
     ledger,
-    node::{Faults, Node},
+    node::{Faults, Node, Oddities},
 };
 
 const ACCOUNTS: [&str; 4] = ["a", "b", "c", "d"];
@@ -72,6 +72,8 @@ struct World {
 pub(crate) struct Course {
     /// How many operations the first node did.
     pub(crate) operations: u64,
+    /// What was odd about how it saw the log.
+    pub(crate) oddities: Oddities,
     /// The log, a line for each event.
     pub(crate) log: Vec<String>,
 }
@@ -117,11 +119,15 @@ impl World {
             () = first.died() => {}
             () = tokio::time::sleep(LONG) => {}
         }
-        let operations = first.operations();
+        let (operations, oddities) = (first.operations(), first.oddities());
         self.settle(running).await?;
         ledger::check(&self.store, script.transfers).await?;
         let log = ledger::lines(&self.store).await;
-        Ok(Course { operations, log })
+        Ok(Course {
+            operations,
+            oddities,
+            log,
+        })
     }
 
     async fn prepare(&mut self, script: Script) {
@@ -140,6 +146,7 @@ impl World {
         Faults {
             refused: 0,
             unknown: 0,
+            odd: 0,
             death: None,
             planted: self.faults.planted,
         }
