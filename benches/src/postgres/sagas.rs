@@ -1,10 +1,11 @@
 //! Transfers from end to end, on both stores, with and without many deadlines pending.
 //!
 //! A log that many transfers have written to is longer, which every append pays for, whatever became
-//! of them. What it costs that their deadlines are pending is what gets better on the same log once
-//! the transfers that wait are given up.
+//! of them. What it costs that their deadlines are pending is therefore measured against a log that
+//! is as long, or a few events longer, by transfers that have ended. The logs take turns.
 
 use std::{
+    ops::Range,
     path::Path,
     sync::{
         Arc,
@@ -14,8 +15,8 @@ use std::{
 };
 
 use annals::{
-    Annals, App, SagaDeadline, SagaOverview, Store,
-    saga::{Plan, Retry, Saga, SagaStatus},
+    Annals, App, Position, SagaDeadline, SagaOverview, Store,
+    saga::{Instance, Linear, Plan, Retry, Saga, SagaStatus},
     sqlite::{SqliteOptions, SqliteStore},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -63,82 +64,176 @@ impl Saga for Transfer {
     }
 }
 
-/// A store with transfers running on it.
+/// A log with transfers running on it.
 struct Bank {
-    name: &'static str,
     app: App,
     next: Arc<AtomicU64>,
-    alone: Turns,
-    /// With many deadlines pending.
-    burdened: Turns,
-    /// On the same log, with none pending any more.
-    relieved: Turns,
-}
-
-/// What was measured in one state of a store.
-#[derive(Default)]
-struct Turns {
     commands: Rounds,
     transfers: Rounds,
 }
 
-#[derive(Clone, Copy)]
-enum Burden {
-    Alone,
-    Burdened,
-    Relieved,
+/// The logs of one kind of store.
+struct Banks {
+    name: &'static str,
+    /// With nothing but what is measured.
+    short: Bank,
+    /// With many deadlines pending.
+    pending: Bank,
+    /// As long as that, by transfers that have ended.
+    ended: Bank,
 }
 
 /// Measures both stores.
 pub(crate) async fn measure(server: &Server, dir: &Path, extent: &Extent) -> Outcome<Vec<Section>> {
-    let schema = "sagas".to_owned();
-    let mut banks = Vec::new();
+    const LOGS: [&str; 3] = ["short", "pending", "ended"];
+    let schemas = LOGS.map(|log| format!("sagas_{log}"));
+    let mut all = Vec::new();
     if extent.includes("SQLite") {
-        let file = dir.join("sagas.db").display().to_string();
-        let store = SqliteStore::open(&file, SqliteOptions::default()).await?;
-        banks.push(Bank::open("SQLite", store).await?);
+        let mut banks = Vec::new();
+        for log in LOGS {
+            let file = dir.join(format!("sagas-{log}.db")).display().to_string();
+            let store = SqliteStore::open(&file, SqliteOptions::default()).await?;
+            banks.push(Bank::open(store).await?);
+        }
+        all.push(Banks::of("SQLite", banks)?);
     }
     if extent.includes("PostgreSQL") {
-        let store = server.store(&schema).await?;
-        banks.push(Bank::open("PostgreSQL", store).await?);
+        let mut banks = Vec::new();
+        for schema in &schemas {
+            banks.push(Bank::open(server.store(schema).await?).await?);
+        }
+        all.push(Banks::of("PostgreSQL", banks)?);
     }
     let length = Duration::from_millis(if extent.quick { 500 } else { 3_000 });
     let pending = if extent.quick { PENDING / 50 } else { PENDING };
-    for bank in &banks {
-        bank.fund().await?;
-        bank.round(length / 4, true).await?;
+    for banks in &all {
+        banks.prepare(pending, length / 4).await?;
     }
-    for burden in [Burden::Alone, Burden::Burdened, Burden::Relieved] {
-        for bank in &banks {
-            bank.prepare(burden, pending).await?;
-        }
-        for _ in 0..extent.rounds {
-            for bank in &mut banks {
-                bank.rounds(length, burden).await?;
+    for _ in 0..extent.rounds {
+        for banks in &mut all {
+            for bank in [&mut banks.short, &mut banks.pending, &mut banks.ended] {
+                bank.rounds(length).await?;
             }
         }
     }
-    let sections = banks.iter().map(|bank| bank.section(pending)).collect();
-    for bank in banks {
-        bank.app.shutdown().await;
+    let sections = all.iter().map(|banks| banks.section(pending)).collect();
+    for Banks {
+        short,
+        pending,
+        ended,
+        ..
+    } in all
+    {
+        for bank in [short, pending, ended] {
+            bank.app.shutdown().await;
+        }
     }
-    server.remove(&[schema]).await?;
+    server.remove(&schemas).await?;
     Ok(sections)
 }
 
-impl Bank {
-    async fn open<S: Store + Clone>(name: &'static str, store: S) -> Outcome<Self> {
-        fill::events(&store, ACCOUNTS, ACCOUNTS).await?;
+impl Banks {
+    fn of(name: &'static str, banks: Vec<Bank>) -> Outcome<Self> {
+        let banks: [Bank; 3] = banks.try_into().map_err(|_| "three logs are compared")?;
+        let [short, pending, ended] = banks;
         Ok(Self {
             name,
+            short,
+            pending,
+            ended,
+        })
+    }
+
+    /// Makes each log what it is to be, and warms it up.
+    async fn prepare(&self, pending: u64, warming: Duration) -> Outcome<()> {
+        let name = self.name;
+        let banks = [&self.short, &self.pending, &self.ended];
+        for bank in banks {
+            bank.fund().await?;
+        }
+        eprintln!("{name}: starting {pending} transfers that wait ...");
+        self.pending.start_waiting(0..pending).await?;
+        eprintln!("{name}: ending as many as make a log of that length ...");
+        self.ended.end_up_to(self.pending.head().await?).await?;
+        for bank in banks {
+            bank.round(warming, true).await?;
+            bank.caught_up().await?;
+        }
+        let [pending, ended] = [self.pending.head().await?, self.ended.head().await?];
+        eprintln!("{name}: {pending} events with deadlines pending, {ended} without");
+        Ok(())
+    }
+
+    fn section(&self, pending: u64) -> Section {
+        let rate = |one: &Rounds, other: &Rounds| ratio(&one.rates, &other.rates);
+        let p99 = |one: &Rounds, other: &Rounds| ratio(&one.p99, &other.p99);
+        let with = |what| format!("{what}, {pending} deadlines pending");
+        let without = |what| format!("{what}, as long a log, none pending");
+        let (short, burdened, ended) = (&self.short, &self.pending, &self.ended);
+        Section {
+            name: "sagas",
+            about: format!(
+                "transfers by {CALLERS} callers on {}, to the end",
+                self.name
+            ),
+            unit: "per second",
+            contestants: vec![
+                short.commands.contestant("two bare commands"),
+                short.transfers.contestant("a transfer, to completed"),
+                burdened.commands.contestant(with("two bare commands")),
+                burdened.transfers.contestant(with("a transfer")),
+                ended.commands.contestant(without("two bare commands")),
+                ended.transfers.contestant(without("a transfer")),
+            ],
+            targets: vec![
+                Target::known(
+                    "a transfer : two bare commands",
+                    rate(&short.transfers, &short.commands),
+                    "x",
+                ),
+                Target::known(
+                    "the same, deadlines pending",
+                    rate(&burdened.transfers, &burdened.commands),
+                    "x",
+                ),
+                Target::new(
+                    "transfers, deadlines pending : as long a log",
+                    rate(&burdened.transfers, &ended.transfers),
+                    "x",
+                    Bound::AtLeast(0.9),
+                ),
+                Target::new(
+                    "p99, deadlines pending : as long a log",
+                    p99(&burdened.transfers, &ended.transfers),
+                    "x",
+                    Bound::Below(1.25),
+                ),
+                Target::known(
+                    "transfers, deadlines pending : the short log",
+                    rate(&burdened.transfers, &short.transfers),
+                    "x",
+                ),
+                Target::known(
+                    "p99, deadlines pending : the short log",
+                    p99(&burdened.transfers, &short.transfers),
+                    "x",
+                ),
+            ],
+        }
+    }
+}
+
+impl Bank {
+    async fn open<S: Store + Clone>(store: S) -> Outcome<Self> {
+        fill::events(&store, ACCOUNTS, ACCOUNTS).await?;
+        Ok(Self {
             app: Annals::on(Arc::new(store))
                 .saga::<Transfer>()
                 .start()
                 .await?,
             next: Arc::default(),
-            alone: Turns::default(),
-            burdened: Turns::default(),
-            relieved: Turns::default(),
+            commands: Rounds::default(),
+            transfers: Rounds::default(),
         })
     }
 
@@ -152,20 +247,13 @@ impl Bank {
         Ok(())
     }
 
-    async fn prepare(&self, burden: Burden, pending: u64) -> Outcome<()> {
-        match burden {
-            Burden::Alone => return Ok(()),
-            Burden::Burdened => {
-                eprintln!("{}: starting {pending} transfers that wait ...", self.name);
-                self.keep_pending(pending).await?;
-            }
-            Burden::Relieved => {
-                eprintln!("{}: giving them up ...", self.name);
-                self.give_up(pending).await?;
-            }
-        }
-        // Or what is measured next is how the tables catch up.
-        let head = self.app.store().head().await?;
+    async fn head(&self) -> Outcome<Position> {
+        Ok(self.app.store().head().await?)
+    }
+
+    /// Waits until the tables are, or what is measured next is how they catch up.
+    async fn caught_up(&self) -> Outcome<()> {
+        let head = self.head().await?;
         let caught_up = self.app.caught_up_within::<SagaOverview>(head, LATER);
         caught_up.await?;
         let caught_up = self.app.caught_up_within::<SagaDeadline>(head, LATER);
@@ -174,63 +262,71 @@ impl Bank {
     }
 
     /// Starts transfers from accounts that have nothing, which are tried again much later.
-    async fn keep_pending(&self, count: u64) -> Outcome<()> {
-        let started = (0..count).map(|number| async move {
-            let transfer = Transfer {
-                from: AccountId::numbered(ACCOUNTS + number)?,
-                to: AccountId::numbered(number % ACCOUNTS)?,
-            };
-            let id = format!("pending-{number}");
-            self.app.start_saga(&id, transfer).await?;
-            Outcome::Ok(())
-        });
+    async fn start_waiting(&self, numbers: Range<u64>) -> Outcome<()> {
+        let started = numbers.map(|number| async move { self.waiting(number).await.map(drop) });
         let started = stream::iter(started).buffer_unordered(256);
-        started.try_collect::<()>().await?;
-        // The last one was refused, so all are waiting, or will be in a moment.
-        for number in count.saturating_sub(1_000)..count {
-            let id = format!("pending-{number}");
-            while self.is_untried(&id).await? {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+        started.try_collect::<()>().await
+    }
+
+    /// Ends transfers that wait until the log is this long.
+    async fn end_up_to(&self, length: Position) -> Outcome<()> {
+        let mut next = 0;
+        loop {
+            let missing = length.get().saturating_sub(self.head().await?.get());
+            if missing == 0 {
+                return Ok(());
             }
+            // Each comes to eight events: four until it waits, and four until it has ended.
+            let numbers = next..next + missing.div_ceil(8);
+            next = numbers.end;
+            let ended = numbers.map(|number| async move {
+                let id = self.waiting(number).await?;
+                let sagas = self.app.sagas();
+                sagas.abandon(Transfer::NAME, &id, "measured").await?;
+                // What it has sent is taken back.
+                self.until(&id, |saga| saga.outstanding().is_empty()).await
+            });
+            let ended = stream::iter(ended).buffer_unordered(256);
+            ended.try_collect::<()>().await?;
         }
-        Ok(())
     }
 
-    /// Ends the transfers that wait.
-    async fn give_up(&self, count: u64) -> Outcome<()> {
-        let given_up = (0..count).map(|number| async move {
-            let id = format!("pending-{number}");
-            let sagas = self.app.sagas();
-            sagas.abandon(Transfer::NAME, &id, "measured").await?;
-            Outcome::Ok(())
-        });
-        let given_up = stream::iter(given_up).buffer_unordered(256);
-        given_up.try_collect::<()>().await
+    /// A transfer that is refused, and waits.
+    async fn waiting(&self, number: u64) -> Outcome<String> {
+        let transfer = Transfer {
+            from: AccountId::numbered(ACCOUNTS + number)?,
+            to: AccountId::numbered(number % ACCOUNTS)?,
+        };
+        let id = format!("pending-{number}");
+        self.app.start_saga(&id, transfer).await?;
+        let refused = |saga: &Instance<Linear<Transfer>>| {
+            let debit = saga.outstanding().get("debit");
+            debit.is_some_and(|debit| debit.refusals > 0)
+        };
+        self.until(&id, refused).await?;
+        Ok(id)
     }
 
-    async fn is_untried(&self, id: &String) -> Outcome<bool> {
-        let saga = self.app.saga::<Transfer>(id).await?;
-        let saga = saga.ok_or("a transfer is missing")?;
-        let debit = saga.outstanding().get("debit");
-        Ok(debit.is_none_or(|debit| debit.refusals == 0))
+    async fn until(
+        &self,
+        id: &String,
+        wanted: impl Fn(&Instance<Linear<Transfer>>) -> bool,
+    ) -> Outcome<()> {
+        loop {
+            let saga = self.app.saga::<Transfer>(id).await?;
+            if wanted(&saga.ok_or("a transfer is missing")?) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// A turn of pairs of commands, and one of transfers.
-    async fn rounds(&mut self, length: Duration, burden: Burden) -> Outcome<()> {
-        for sagas in [false, true] {
-            let (elapsed, latencies) = self.round(length, sagas).await?;
-            let turns = match burden {
-                Burden::Alone => &mut self.alone,
-                Burden::Burdened => &mut self.burdened,
-                Burden::Relieved => &mut self.relieved,
-            };
-            let rounds = match sagas {
-                true => &mut turns.transfers,
-                false => &mut turns.commands,
-            };
-            rounds.add_each(elapsed, &latencies)?;
-        }
-        Ok(())
+    async fn rounds(&mut self, length: Duration) -> Outcome<()> {
+        let (elapsed, latencies) = self.round(length, false).await?;
+        self.commands.add_each(elapsed, &latencies)?;
+        let (elapsed, latencies) = self.round(length, true).await?;
+        self.transfers.add_each(elapsed, &latencies)
     }
 
     async fn round(&self, length: Duration, sagas: bool) -> Outcome<(Duration, Vec<f64>)> {
@@ -247,53 +343,6 @@ impl Bank {
             latencies.extend(caller.await??);
         }
         Ok((started.elapsed(), latencies))
-    }
-
-    fn section(&self, pending: u64) -> Section {
-        let rate = |one: &Rounds, other: &Rounds| ratio(&one.rates, &other.rates);
-        let with = |what| format!("{what}, {pending} deadlines pending");
-        let without = |what| format!("{what}, the same log, none pending");
-        let (alone, burdened, relieved) = (&self.alone, &self.burdened, &self.relieved);
-        Section {
-            name: "sagas",
-            about: format!(
-                "transfers by {CALLERS} callers on {}, to the end",
-                self.name
-            ),
-            unit: "per second",
-            contestants: vec![
-                alone.commands.contestant("two bare commands"),
-                alone.transfers.contestant("a transfer, to completed"),
-                burdened.commands.contestant(with("two bare commands")),
-                burdened.transfers.contestant(with("a transfer")),
-                relieved.commands.contestant(without("two bare commands")),
-                relieved.transfers.contestant(without("a transfer")),
-            ],
-            targets: vec![
-                Target::known(
-                    "a transfer : two bare commands",
-                    rate(&alone.transfers, &alone.commands),
-                    "x",
-                ),
-                Target::known(
-                    "the same, deadlines pending",
-                    rate(&burdened.transfers, &burdened.commands),
-                    "x",
-                ),
-                Target::new(
-                    "transfers, deadlines pending : the same log without",
-                    rate(&burdened.transfers, &relieved.transfers),
-                    "x",
-                    Bound::AtLeast(0.9),
-                ),
-                Target::new(
-                    "p99, deadlines pending : the same log without",
-                    ratio(&burdened.transfers.p99, &relieved.transfers.p99),
-                    "x",
-                    Bound::Below(1.25),
-                ),
-            ],
-        }
     }
 }
 
