@@ -28,11 +28,11 @@ pub(crate) async fn commit(session: &mut Session<'_>, commit: &Commit) -> Result
     let Some((table, changes)) = &commit.rows else {
         return Ok(());
     };
-    rows::write(session, table, target, changes.clone()).await?;
-    if target == Target::Rebuild {
-        advance(session, projection, target, &step).await?;
+    if target == Target::Live {
+        return Ok(rows::write(session, table, target, changes.clone()).await?);
     }
-    Ok(())
+    rows::write_rebuilt(session, table, changes.clone()).await?;
+    advance(session, projection, target, &step).await
 }
 
 /// Refuses a rebuild that somebody else has taken over.

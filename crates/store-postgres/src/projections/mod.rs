@@ -4,7 +4,9 @@
 //! both change in one transaction. A rebuild fills `<table>__rebuild` beside it.
 //!
 //! Whoever changes a projection locks its record first, then its rebuild's, then tables, so that
-//! nobody waits in a circle; appends with inline projections take the append lock before that.
+//! nobody waits in a circle; appends with inline projections take the append lock before that. A
+//! step of a rebuild alone locks its table first: where it meets one who takes it over, the server
+//! breaks the circle, and either of them is tried again or fenced.
 
 mod commit;
 mod copy;

@@ -103,23 +103,51 @@ pub(crate) async fn scan(
     Ok(rows)
 }
 
-/// Deletes and writes rows.
+/// Deletes and writes rows, by statements that are all there when they begin.
 pub(crate) async fn write(
     session: &mut Session<'_>,
     table: &TableSpec,
     target: Target,
     changes: Changes,
 ) -> Result<(), StoreError> {
-    let keys: Vec<&Column> = table.key_columns().collect();
-    let delete = named(session, table, target).delete();
-    execute(session, table, &delete, &keys, changes.deletes).await?;
+    delete(session, table, target, changes.deletes).await?;
+    upsert(session, table, target, in_order(table, changes.upserts)).await
+}
+
+/// The same for a step of a rebuild, whose first rows are copied.
+///
+/// The server has no time-out for a client that is stopped in the middle of a COPY: nobody may wait
+/// for anything that is locked by now.
+pub(crate) async fn write_rebuilt(
+    session: &mut Session<'_>,
+    table: &TableSpec,
+    changes: Changes,
+) -> Result<(), StoreError> {
+    delete(session, table, Target::Rebuild, changes.deletes).await?;
     let rows = in_order(table, changes.upserts);
-    // Never into a live table: the server has no time-out for a client that is stopped in the
-    // middle of a COPY, and others would wait for its locks. An upsert is all there when it begins.
-    let copied = target == Target::Rebuild && rows.len() >= WORTH_COPYING;
-    if copied && is_empty(session, table, target).await? {
+    if rows.len() >= WORTH_COPYING && is_empty(session, table, Target::Rebuild).await? {
         return fill(session, table, &rows).await;
     }
+    upsert(session, table, Target::Rebuild, rows).await
+}
+
+async fn delete(
+    session: &mut Session<'_>,
+    table: &TableSpec,
+    target: Target,
+    keys: Vec<Vec<Value>>,
+) -> Result<(), StoreError> {
+    let columns: Vec<&Column> = table.key_columns().collect();
+    let delete = named(session, table, target).delete();
+    execute(session, table, &delete, &columns, keys).await
+}
+
+async fn upsert(
+    session: &mut Session<'_>,
+    table: &TableSpec,
+    target: Target,
+    rows: Vec<Row>,
+) -> Result<(), StoreError> {
     let columns: Vec<&Column> = table.columns.iter().collect();
     let upsert = named(session, table, target).upsert();
     execute(session, table, &upsert, &columns, rows).await
