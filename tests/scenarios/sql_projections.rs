@@ -1,10 +1,12 @@
 //! SQL projections under the real engine: live, failing, retried and rebuilt.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
 
 use crate::lamp::{Lamp, LampCommand, LampEvent, LampId};
 use annals::{
-    Annals, App, FailurePolicy, ProjectionError, ProjectionState, RebuildOptions, Recorded,
+    Annals, App, Checkpoint, Clock as _, FailurePolicy, Fence, LogRead, Page, Position,
+    ProjectionError, ProjectionState, ProjectorFactory as _, RebuildOptions, Recorded, Step,
+    SystemClock, Target,
     sqlite::{SqlProjection, SqliteOptions, SqliteStore, sql_projection},
 };
 use sqlx::{Connection, SqliteConnection};
@@ -100,6 +102,31 @@ impl House {
             .fetch_all(&mut connect(&self.url).await)
             .await
             .unwrap()
+    }
+
+    /// Rebuilds up to the log's end, and is killed before the new table is swapped in.
+    async fn leave_rebuild_behind(&self) {
+        let (store, factory) = (self.app.store(), sql_projection::<Switchings>());
+        let now = SystemClock.now();
+        let begun = store.begin_rebuild(factory.spec(), "killed", Duration::ZERO, false, now);
+        let epoch = begun.await.unwrap().epoch;
+        let mut projector = factory.open(store, Target::Rebuild).await.unwrap();
+        let log = store.read_log(LogRead::after(Position::START, 100)).await;
+        let page = Page::new(log.unwrap().events);
+        let events = page.events();
+        let all = 0..events.len();
+        projector.fold(&page, all, &HashSet::new()).await.unwrap();
+        let step = Step {
+            fence: Fence {
+                epoch,
+                checkpoint: Position::START,
+            },
+            checkpoint: Checkpoint::at(&events[events.len() - 1]),
+            park: Vec::new(),
+            unpark: Vec::new(),
+            now,
+        };
+        projector.commit(step).await.unwrap();
     }
 
     async fn until_state(&self, state: ProjectionState) {
@@ -220,5 +247,27 @@ async fn a_rebuild_runs_the_same_statements_beside_the_live_table() {
         house.shown().await,
         counted(&[("cellar", 40), ("hall", 30)])
     );
+    house.app.shutdown().await;
+}
+
+/// As when the store is restored from an older backup, and the file that a rebuild fills stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_is_ahead_of_a_restored_log_begins_anew() {
+    let house = House::new().await;
+    house.switch("hall", 3).await;
+    house.switch("cellar", 5).await;
+    house.shown().await;
+    house.leave_rebuild_behind().await;
+    house.sql("DELETE FROM events WHERE position > 3").await;
+    // So far the rebuild was when the backup was taken.
+    house
+        .sql("UPDATE annals_rebuilds SET position = 0, event_id = NULL")
+        .await;
+    house.switch("attic", 6).await;
+    let mut silent = |_| {};
+    let projections = house.app.projections();
+    let rebuilding = projections.rebuild("switchings", RebuildOptions::default(), &mut silent);
+    assert!(!rebuilding.await.unwrap().resumed);
+    assert_eq!(house.shown().await, counted(&[("attic", 6), ("hall", 3)]));
     house.app.shutdown().await;
 }

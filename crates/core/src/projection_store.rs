@@ -299,6 +299,17 @@ pub enum RebuildError {
         /// The projection.
         projection: String,
     },
+    /// The log no longer has the event up to which the new table reaches: it was restored or
+    /// replaced.
+    #[error(
+        "the rebuilt table of `{projection}` reaches position {checkpoint}, but the log has not the event there that it had; the log was restored or replaced: begin the rebuild anew"
+    )]
+    Diverged {
+        /// The projection.
+        projection: String,
+        /// Up to where the new table reaches.
+        checkpoint: Position,
+    },
     /// The new table is too far behind to be swapped in; fold up to `target` first.
     #[error("the rebuilt table reaches position {checkpoint}, and {target} is needed")]
     Behind {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    Failure, FailurePolicy, FoldError, Page, Position, ProjectionState, ProjectorFactory,
-    RebuildError, RebuildRecord, Store, SwapRequest, Swapped, Target,
+    Checkpoint, Failure, FailurePolicy, FoldError, LogRead, Page, Position, ProjectionState,
+    ProjectorFactory, RebuildError, RebuildRecord, Store, SwapRequest, Swapped, Target,
 };
 use futures_util::StreamExt;
 use tokio::{
@@ -47,20 +47,19 @@ impl Rebuild {
     pub(super) async fn run(self) -> Result<RebuildSummary, RebuildError> {
         let started = Instant::now();
         let mut reporter = Reporter::new(self.progress.clone());
-        let record = self.begin(&mut reporter).await?;
-        let name = self.name().to_owned();
-        let leased = LeasedRebuild {
-            store: Arc::clone(&self.store),
-            projection: name.clone(),
-            epoch: record.epoch,
-        };
-        let lease = Lease::keep(leased, self.options.lease);
+        let mut record = self.begin(self.options.restart, &mut reporter).await?;
         reporter.begin();
-        let swapped = self.persist(record.clone(), &mut reporter).await;
-        drop(lease);
+        let mut swapped = self.hold(&record, &mut reporter).await;
+        if let Err(error @ RebuildError::Diverged { .. }) = &swapped {
+            tracing::warn!(projection = %self.name(), %error, "a rebuild begins anew");
+            let thrown_away = self.store.abandon_rebuild(self.name(), record.epoch, false);
+            thrown_away.await?;
+            record = self.begin(true, &mut reporter).await?;
+            swapped = self.hold(&record, &mut reporter).await;
+        }
         match swapped {
             Ok(swapped) => Ok(RebuildSummary {
-                projection: name,
+                projection: self.name().to_owned(),
                 events: reporter.events(),
                 rows: swapped.rows,
                 seconds: started.elapsed().as_secs_f64(),
@@ -70,15 +69,30 @@ impl Rebuild {
             }),
             Err(error @ RebuildError::Fenced { .. }) => Err(error),
             Err(error) => {
-                let abandoned = self.store.abandon_rebuild(&name, record.epoch, true);
+                let abandoned = self.store.abandon_rebuild(self.name(), record.epoch, true);
                 if let Err(error) = abandoned.await {
                     // Its lease runs out by itself.
-                    let error = with_causes(&error);
-                    tracing::warn!(projection = %name, %error, "failed to give up a rebuild's lease");
+                    let (projection, error) = (self.name(), with_causes(&error));
+                    tracing::warn!(%projection, %error, "failed to give up a rebuild's lease");
                 }
                 Err(error)
             }
         }
+    }
+
+    /// Folds and swaps while it keeps the lease.
+    async fn hold(
+        &self,
+        record: &RebuildRecord,
+        reporter: &mut Reporter,
+    ) -> Result<Swapped, RebuildError> {
+        let leased = LeasedRebuild {
+            store: Arc::clone(&self.store),
+            projection: self.name().to_owned(),
+            epoch: record.epoch,
+        };
+        let _kept = Lease::keep(leased, self.options.lease);
+        self.persist(record.clone(), reporter).await
     }
 
     fn name(&self) -> &str {
@@ -90,7 +104,11 @@ impl Rebuild {
     }
 
     /// Takes the lease; waits for that of a rebuild which shows no sign of life.
-    async fn begin(&self, reporter: &mut Reporter) -> Result<RebuildRecord, RebuildError> {
+    async fn begin(
+        &self,
+        restart: bool,
+        reporter: &mut Reporter,
+    ) -> Result<RebuildRecord, RebuildError> {
         let lease = self.options.lease;
         let deadline = Instant::now() + lease + lease / 4;
         let mut seen = None;
@@ -99,7 +117,7 @@ impl Rebuild {
                 self.factory.spec(),
                 &self.folder.owner,
                 lease,
-                self.options.restart,
+                restart,
                 self.folder.clock.now(),
             );
             let error = match begun.await {
@@ -157,6 +175,7 @@ impl Rebuild {
         record: &RebuildRecord,
         reporter: &mut Reporter,
     ) -> Result<Swapped, RebuildError> {
+        self.check_log(record.checkpoint).await?;
         let mut batch = self.open(record).await?;
         let mut wanted = Position::START;
         for _ in 0..ROUNDS {
@@ -166,6 +185,8 @@ impl Rebuild {
             if !self.options.verify && head.get().saturating_sub(batch.reached().get()) > CLOSE {
                 continue;
             }
+            // It may have been replaced while pages of it were read, too.
+            self.check_log(batch.committed()).await?;
             reporter.enter(RebuildPhase::Swapping, batch.reached(), target);
             match batch.swap(self.swap_request(&batch)).await {
                 Err(RebuildError::Behind { target, .. }) => wanted = target,
@@ -181,6 +202,26 @@ impl Rebuild {
         Err(RebuildError::Behind {
             checkpoint: batch.reached(),
             target: self.target().await?.max(wanted),
+        })
+    }
+
+    /// Whether the log still has the event up to which the new table reaches.
+    async fn check_log(&self, checkpoint: Checkpoint) -> Result<(), RebuildError> {
+        let Checkpoint { position, event_id } = checkpoint;
+        if position == Position::START {
+            return Ok(());
+        }
+        let read = LogRead::after(position.minus(1), 1);
+        let found = self.store.read_log(read).await?.events;
+        if found
+            .first()
+            .is_some_and(|found| event_id.is_none_or(|id| id == found.id))
+        {
+            return Ok(());
+        }
+        Err(RebuildError::Diverged {
+            projection: self.name().to_owned(),
+            checkpoint: position,
         })
     }
 

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    Changes, Commit, Fence, FoldError, MemoryStore, Position, ProjectionStore, ProjectorFactory,
-    ReadModel, RebuildError, Target,
+    Changes, Checkpoint, Commit, EventId, Fence, FoldError, MemoryStore, Position, ProjectionStore,
+    ProjectorFactory, ReadModel, RebuildError, Target,
 };
 use annals_runtime::{
     App, Builder, CaughtUpError, ReadModelFactory, RebuildOptions, RebuildSummary,
@@ -285,6 +285,48 @@ async fn the_rebuild_of_a_killed_process_is_taken_over_when_its_lease_ends() {
     killed.await.unwrap();
     let summary = rebuild(&app, SMALL).await.unwrap();
     assert_eq!((summary.resumed, summary.checkpoint), (true, head));
+}
+
+/// A rebuild that was killed when its new table reached this far.
+async fn leave_behind(store: &MemoryStore, app: &App, checkpoint: Checkpoint) {
+    let spec = app.projections().specs().next().unwrap();
+    let now = chrono::Utc::now();
+    let begun = store.begin_rebuild(spec, "a killed process", Duration::ZERO, true, now);
+    let commit = Commit {
+        projection: spec.name.clone(),
+        target: Target::Rebuild,
+        fence: Fence {
+            epoch: begun.await.unwrap().epoch,
+            checkpoint: Position::START,
+        },
+        rows: None,
+        checkpoint,
+        park: Vec::new(),
+        unpark: Vec::new(),
+        now,
+    };
+    store.commit(commit).await.unwrap();
+}
+
+/// As when the log was restored from an older backup, and the new table was not.
+#[tokio::test]
+async fn a_rebuild_whose_last_event_the_log_no_longer_has_begins_anew() {
+    let (store, app, head) = running().await;
+    let before = bank::balances(&app).await;
+    let lost = Some(EventId::new(uuid::Uuid::from_u128(1)));
+    for position in [Position::new(7), head, head.plus(5)] {
+        let checkpoint = Checkpoint {
+            position,
+            event_id: lost,
+        };
+        leave_behind(&store, &app, checkpoint).await;
+        let summary = rebuild(&app, SMALL).await.unwrap();
+        assert_eq!(
+            (summary.resumed, summary.events, summary.checkpoint),
+            (false, head.get(), head)
+        );
+        assert_eq!(bank::balances(&app).await, before);
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 -- Locks: the shadow file. Index: none.
 CREATE TABLE annals_shadow (
     fingerprint TEXT    NOT NULL,
+    started_at  TEXT    NOT NULL,
     epoch       INTEGER NOT NULL,
     position    INTEGER NOT NULL,
     event_id    TEXT

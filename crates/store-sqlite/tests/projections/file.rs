@@ -1,6 +1,9 @@
 //! A store in a file, and projections in its SQL.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use annals_core::{FailurePolicy, ProjectionError, ProjectorFactory, Recorded, Store};
 use annals_sqlite::{
@@ -24,6 +27,16 @@ impl File {
     fn path(&self) -> PathBuf {
         self.0.path().join("bank 50%.db")
     }
+
+    /// Where the projection `totals` is rebuilt.
+    pub(crate) fn rebuild_file(&self) -> PathBuf {
+        self.0.path().join("bank 50%.db-rebuild-totals")
+    }
+
+    pub(crate) async fn connect_to(&self, file: &Path) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(file);
+        SqliteConnection::connect_with(&options).await.unwrap()
+    }
 }
 
 #[async_trait::async_trait]
@@ -46,8 +59,7 @@ impl Database for File {
     const INDEXES: &'static str = "SELECT name FROM sqlite_schema WHERE type = 'index'";
 
     async fn connect(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.path());
-        SqliteConnection::connect_with(&options).await.unwrap()
+        self.connect_to(&self.path()).await
     }
 
     async fn execute(connection: &mut SqliteConnection, statements: &'static str) {
@@ -78,7 +90,7 @@ impl Database for File {
     }
 
     async fn lose_rebuild(&self) {
-        std::fs::remove_file(self.0.path().join("bank 50%.db-rebuild-totals")).unwrap();
+        std::fs::remove_file(self.rebuild_file()).unwrap();
     }
 }
 

@@ -52,7 +52,7 @@ impl<P: SqlProjection> RebuildProjector<P> {
             drop(conn);
             shadow::remove(&path)?;
             conn = shadow::connect(&store, &path).await?;
-            begin_anew::<P>(&mut conn, &fold, rebuild.epoch).await?;
+            begin_anew::<P>(&mut conn, &fold, &rebuild).await?;
             standing = shadow::standing(&mut conn).await?;
         }
         if !shadow::take(&mut conn, rebuild.epoch).await? {
@@ -174,19 +174,23 @@ fn taken_over() -> StoreError {
         .caused_by("the rebuild has ended or was taken over by somebody else")
 }
 
-/// Whether a file that is there belongs to this rebuild.
+/// Whether a file that is there belongs to this rebuild. It may be one that was left behind by
+/// another, which a crash kept from removing it, or which a restored backup knows nothing of.
 fn goes_on<P: SqlProjection>(file: &Standing, rebuild: &RebuildRecord, fold: &SqlFold<P>) -> bool {
+    // A clock that stands still gives several rebuilds the same beginning, but no epoch comes twice.
     let same_rebuild = rebuild.resumed || file.epoch >= rebuild.epoch;
-    same_rebuild && file.fingerprint == fold.spec.fingerprint
+    same_rebuild
+        && file.started_at == rebuild.started_at
+        && file.fingerprint == fold.spec.fingerprint
 }
 
 async fn begin_anew<P: SqlProjection>(
     conn: &mut SqliteConnection,
     fold: &SqlFold<P>,
-    epoch: u64,
+    rebuild: &RebuildRecord,
 ) -> Result<(), StoreError> {
     shadow::control(conn, "BEGIN IMMEDIATE").await?;
-    shadow::initialise(conn, &fold.spec.fingerprint, epoch).await?;
+    shadow::initialise(conn, &fold.spec.fingerprint, rebuild).await?;
     run_schema::<P>(conn).await?;
     shadow::control(conn, "COMMIT").await
 }

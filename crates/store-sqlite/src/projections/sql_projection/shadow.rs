@@ -6,8 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use annals_core::{
-    Checkpoint, EventId, ParkedEvent, Position, Step, StoreError, StoreErrorKind, StreamName,
+    Checkpoint, EventId, ParkedEvent, Position, RebuildRecord, Step, StoreError, StoreErrorKind,
+    StreamName,
 };
+use chrono::{DateTime, Utc};
 use sqlx::{
     ConnectOptions, Row, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow},
@@ -25,6 +27,8 @@ const DOING: &str = "open the file of a rebuild";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     pub(super) fingerprint: String,
+    /// When the rebuild was begun that fills it.
+    pub(super) started_at: DateTime<Utc>,
     pub(super) epoch: u64,
     pub(super) checkpoint: Checkpoint,
 }
@@ -93,7 +97,7 @@ pub(super) async fn connect(
 pub(super) async fn initialise(
     conn: &mut SqliteConnection,
     fingerprint: &str,
-    epoch: u64,
+    rebuild: &RebuildRecord,
 ) -> Result<(), StoreError> {
     sqlx::raw_sql(include_str!("../../../sql/projections/create_shadow.sql"))
         .execute(&mut *conn)
@@ -101,16 +105,19 @@ pub(super) async fn initialise(
         .map_err(failed(DOING))?;
     sqlx::query(include_str!("../../../sql/projections/insert_shadow.sql"))
         .bind(fingerprint)
-        .bind(record::number(epoch))
+        .bind(record::time(rebuild.started_at))
+        .bind(record::number(rebuild.epoch))
         .execute(conn)
         .await
         .map_err(failed(DOING))?;
     Ok(())
 }
 
-/// Where the file stands; `None` when it is new.
+/// Where the file stands; `None` when it is new, or does not say which rebuild it belongs to, as
+/// those of older releases.
 pub(super) async fn standing(conn: &mut SqliteConnection) -> Result<Option<Standing>, StoreError> {
-    if !tables::exists(conn, "annals_shadow").await? {
+    let columns = tables::columns(conn, "annals_shadow").await?;
+    if !columns.iter().any(|column| column == "started_at") {
         return Ok(None);
     }
     let row = sqlx::query(include_str!("../../../sql/projections/select_shadow.sql"))
@@ -123,9 +130,11 @@ pub(super) async fn standing(conn: &mut SqliteConnection) -> Result<Option<Stand
 fn read_standing(row: &SqliteRow) -> Result<Standing, StoreError> {
     let event_id: Option<String> = row.try_get("event_id").map_err(failed(DOING))?;
     let event_id: Option<EventId> = event_id.map(|id| id.parse().map_err(corrupt)).transpose()?;
+    let started_at: String = row.try_get("started_at").map_err(failed(DOING))?;
     let position = record::count(row.try_get("position").map_err(failed(DOING))?);
     Ok(Standing {
         fingerprint: row.try_get("fingerprint").map_err(failed(DOING))?,
+        started_at: record::parse_time(&started_at)?,
         epoch: record::count(row.try_get("epoch").map_err(failed(DOING))?),
         checkpoint: Checkpoint {
             position: Position::new(position),
