@@ -21,7 +21,7 @@ impl Annals {
     ///
     /// A PostgreSQL URL may say more: `?schema=NAME` (default `annals`), `pgbouncer=true` behind a
     /// pooler that gives out connections by transaction, `notifications=false`,
-    /// `max_connections=N`, and what sqlx knows, such as `sslmode`.
+    /// `max_connections=N`, and what sqlx knows, such as `sslmode` (feature `postgres-tls`).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

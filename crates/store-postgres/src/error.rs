@@ -14,20 +14,30 @@ pub(crate) fn failed(doing: impl Into<String>) -> impl FnOnce(sqlx::Error) -> St
     }
 }
 
-/// Like [`failed`], for a store's first connection: whoever is not let in then has a wrong URL,
-/// and it is of no use to wait.
+/// Like [`failed`], for a store's first connection: whoever is not let in then, or does not trust
+/// the server, has a wrong URL, and it is of no use to wait.
 pub(crate) fn failed_to_open(doing: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |error| {
-        let code = error.as_database_error().and_then(|error| error.code());
-        match code {
-            Some(code) if code.starts_with("28") => {
-                let problem = format!(
-                    "{error}; check the user and the password in the URL, and the server's \
-                     `pg_hba.conf`"
-                );
-                StoreError::new(StoreErrorKind::Invalid, doing).caused_by(problem)
+        let cure = match &error {
+            sqlx::Error::Database(error) => {
+                let code = error.code();
+                code.filter(|code| code.starts_with("28")).map(|_| {
+                    "; check the user and the password in the URL, and the server's `pg_hba.conf`"
+                })
             }
-            _ => failed(doing)(error),
+            sqlx::Error::Tls(_) => Some(""),
+            // A certificate that is not accepted shows as data that makes no sense.
+            sqlx::Error::Io(cause) if cause.kind() == std::io::ErrorKind::InvalidData => Some(
+                "; the server's certificate has to name the host, and to be signed by who is \
+                 trusted by the system or named by `sslrootcert` in the URL",
+            ),
+            _ => None,
+        };
+        match cure {
+            Some(cure) => {
+                StoreError::new(StoreErrorKind::Invalid, doing).caused_by(format!("{error}{cure}"))
+            }
+            None => failed(doing)(error),
         }
     }
 }
@@ -47,9 +57,11 @@ pub(crate) fn kind_of(error: &sqlx::Error) -> StoreErrorKind {
         sqlx::Error::Io(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed => StoreErrorKind::Unavailable,
+        | sqlx::Error::BeginFailed
+        // An encrypted one that could not be made; it may be again.
+        | sqlx::Error::Tls(_) => StoreErrorKind::Unavailable,
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreErrorKind::Corrupt,
-        sqlx::Error::Configuration(_) | sqlx::Error::Tls(_) => StoreErrorKind::Invalid,
+        sqlx::Error::Configuration(_) => StoreErrorKind::Invalid,
         _ => StoreErrorKind::Other,
     }
 }

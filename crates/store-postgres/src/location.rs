@@ -1,7 +1,7 @@
 //! Where a store is: a `postgres://` URL, with parameters of the store's own.
 
 use annals_core::{StoreError, StoreErrorKind};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::PostgresOptions;
 
@@ -39,7 +39,26 @@ pub(crate) fn parse(
     let connect: PgConnectOptions = format!("{place}{others}")
         .parse()
         .map_err(|error: sqlx::Error| invalid(error.to_string()))?;
+    check_encryption(connect.get_ssl_mode(), cfg!(feature = "tls"))?;
     Ok((connect, options))
+}
+
+/// Refuses to promise what is not built in: who asks for encryption is not to wonder why it fails.
+fn check_encryption(mode: PgSslMode, built_in: bool) -> Result<(), StoreError> {
+    let mode = match mode {
+        PgSslMode::Require => "require",
+        PgSslMode::VerifyCa => "verify-ca",
+        PgSslMode::VerifyFull => "verify-full",
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => return Ok(()),
+    };
+    if built_in {
+        return Ok(());
+    }
+    let error = StoreError::new(StoreErrorKind::Invalid, DOING);
+    Err(error.caused_by(format!(
+        "`sslmode={mode}` asks for an encrypted connection, which this program was built without: \
+         build it with the feature `postgres-tls` of `annals`"
+    )))
 }
 
 fn flag(key: &str, value: &str) -> Result<bool, StoreError> {
@@ -97,5 +116,23 @@ mod tests {
             let shown = format!("{error:?} {}", error.source().unwrap());
             assert!(!shown.contains("secret@"), "{shown}");
         }
+    }
+    #[test]
+    fn encryption_is_promised_only_where_it_is_built_in() {
+        use PgSslMode::{Allow, Disable, Prefer, Require, VerifyCa, VerifyFull};
+        for mode in [Disable, Allow, Prefer, Require, VerifyCa, VerifyFull] {
+            check_encryption(mode, true).unwrap();
+            let without = check_encryption(mode, false);
+            let Err(error) = without else {
+                assert!(matches!(mode, Disable | Allow | Prefer), "{mode:?}");
+                continue;
+            };
+            assert_eq!(error.kind(), StoreErrorKind::Invalid);
+            let told = error.source().unwrap().to_string();
+            assert!(told.contains("`postgres-tls`"), "{told}");
+        }
+        let url = "postgres://me@host/bank?sslmode=require";
+        let parsed = parse(url, PostgresOptions::default());
+        assert_eq!(parsed.is_ok(), cfg!(feature = "tls"));
     }
 }

@@ -9,6 +9,7 @@
 //! Everything listens on the loopback interface only and is gone when it is dropped; a cluster
 //! also goes when the process that started it is killed.
 
+mod certificate;
 mod cluster;
 mod copies;
 mod programs;

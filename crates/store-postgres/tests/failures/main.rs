@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod accounts;
+#[cfg(feature = "tls")]
+mod encryption;
 mod failover;
 mod full_disk;
 mod kills;
