@@ -6,6 +6,10 @@ use annals_core::{EventStore as _, Expected, Migrated, Position, Store as _, Sto
 use annals_postgres::{PostgresOptions, PostgresStore};
 use annals_testing::postgres::TestSchema;
 use futures_util::future::join_all;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::sample::{append, open, plain, run};
 
@@ -180,4 +184,43 @@ async fn the_tables_take_space_on_disk() {
         assert!(bytes >= 8192, "{table}: {bytes}");
     }
     store.close().await;
+}
+
+/// A server that says it is of this release, and answers nothing else.
+async fn server_of(release: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let length = client.read_u32().await.unwrap() as usize;
+            client.read_exact(&mut vec![0; length - 4]).await.unwrap();
+            let parameter = [b"server_version\0", release.as_bytes(), b"\0"].concat();
+            let length = u32::try_from(parameter.len()).unwrap() + 4;
+            // Welcome; the parameter; ready.
+            let answer = [
+                b"R\0\0\0\x08\0\0\0\0S",
+                &length.to_be_bytes()[..],
+                &parameter,
+                b"Z\0\0\0\x05I",
+            ];
+            client.write_all(&answer.concat()).await.unwrap();
+            // Until it has had enough.
+            while client.read_u8().await.is_ok() {}
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_old_is_refused() {
+    for (release, problem) in [
+        ("13.16", "it is PostgreSQL 13, and 14 or later is needed"),
+        ("9.6.24", "it is PostgreSQL 9, and 14 or later is needed"),
+    ] {
+        let port = server_of(release).await;
+        let url = format!("postgres://me@127.0.0.1:{port}/bank?sslmode=disable");
+        let (kind, told) = refused(&url).await;
+        assert_eq!(kind, StoreErrorKind::Invalid);
+        assert!(told.ends_with(problem), "{told}");
+    }
 }

@@ -6,7 +6,7 @@ use annals_core::{EventStore as _, Expected, Position};
 use annals_postgres::{PostgresOptions, PostgresStore};
 use annals_testing::postgres::TestSchema;
 use futures_util::future::join_all;
-use sqlx::Row as _;
+use sqlx::{Row as _, postgres::PgListener};
 
 use crate::sample::{append, open, open_with, plain, run};
 
@@ -67,6 +67,56 @@ async fn a_notification_wakes_who_would_not_have_polled_for_an_hour() {
     });
     assert_eq!(seen.unwrap(), appended.unwrap().position);
     join_all([reader.close(), writer.close()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_of_appends_sends_one_notification_without_payload() {
+    const APPENDS: usize = 200;
+    let schema = TestSchema::create().await;
+    let store = open(&schema).await;
+    let mut conn = plain(&schema).await;
+    let mut listener = listener(&schema).await;
+    let appends = (0..APPENDS).map(|number| {
+        store.append(append(
+            &format!("account-{number}"),
+            Expected::NoStream,
+            &[b"1", b"2"],
+        ))
+    });
+    for appended in join_all(appends).await {
+        appended.unwrap();
+    }
+    run(
+        &mut conn,
+        format!("NOTIFY {}, 'that is all'", schema.name()),
+    )
+    .await;
+    let mut payloads = Vec::new();
+    loop {
+        let payload = listener.recv().await.unwrap().payload().to_owned();
+        if payload == "that is all" {
+            break;
+        }
+        payloads.push(payload);
+    }
+    // Each transaction has an id of its own, which its rows bear.
+    let groups: i64 = sqlx::query_scalar("SELECT count(DISTINCT xmin::text) FROM events")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(payloads, vec![""; usize::try_from(groups).unwrap()]);
+    assert!(payloads.len() < APPENDS, "they were not grouped");
+    store.close().await;
+}
+
+/// Hears what is notified in a schema.
+async fn listener(schema: &TestSchema) -> PgListener {
+    let url = schema.url();
+    let (server, _) = url.rsplit_once("schema=").expect("a schema in the URL");
+    let listener = PgListener::connect(server.trim_end_matches(['?', '&'])).await;
+    let mut listener = listener.unwrap();
+    listener.listen(schema.name()).await.unwrap();
+    listener
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,11 @@
 //! Statements that fail without telling: the right event is named all the same.
 
-use annals_core::{
-    CommitError, EventSet, FoldError, Position, ProjectionError, ProjectorFactory, Recorded,
-};
+use annals_core::{CommitError, EventSet, FoldError, Position, ProjectionError, Recorded};
 use annals_postgres::{SqlProjection, sql_projection};
 use annals_testing::conformance::database::{AccountEvent, cursed, deposited};
 use sqlx::PgConnection;
 
-use crate::schema::{Bank, Schema, Totals};
+use crate::schema::{Bank, Totals};
 
 /// Makes sure of its tables as [`Totals`] does, and swallows the error of a cursed event.
 struct Careless;
@@ -88,21 +86,4 @@ async fn the_event_whose_error_was_swallowed_is_named() {
 #[tokio::test]
 async fn the_event_that_breaks_a_deferred_constraint_is_named() {
     named::<Dangling>("foreign key").await;
-}
-
-#[tokio::test]
-async fn statements_find_their_tables_behind_a_pooler() {
-    let bank = Bank::on(Schema::behind_a_pooler().await).await;
-    bank.append("account-1", &[deposited("alice", 5), deposited("bob", 7)])
-        .await;
-    let factory = sql_projection::<Totals>();
-    bank.live(&factory).await.run(&bank, 2).await.unwrap();
-    bank.execute("UPDATE totals SET total = 99").await;
-    let mut rebuild = bank.rebuild(&factory).await;
-    rebuild.run(&bank, 1).await.unwrap();
-    bank.append("account-1", &[deposited("bob", 1)]).await;
-    bank.live(&factory).await.run(&bank, 1).await.unwrap();
-    rebuild.swap(&factory, Some(1)).await.unwrap();
-    assert_eq!(bank.totals().await, ["alice|5", "bob|8"]);
-    assert_eq!(factory.spec().name, "totals");
 }

@@ -11,4 +11,16 @@ mod others;
 mod owners;
 mod schema;
 
-annals_testing::database_conformance!(crate::schema::Schema);
+mod direct {
+    annals_testing::database_conformance!(crate::schema::Schema);
+}
+mod through_pgbouncer {
+    use crate::schema::{SchemaBy, ThroughPgBouncer};
+
+    annals_testing::database_conformance!(SchemaBy<ThroughPgBouncer>);
+}
+mod single_connection {
+    use crate::schema::{SchemaBy, SingleConnection};
+
+    annals_testing::database_conformance!(SchemaBy<SingleConnection>);
+}

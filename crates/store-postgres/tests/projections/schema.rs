@@ -1,6 +1,6 @@
 //! A store in a schema, and projections in its SQL.
 
-use std::sync::Arc;
+use std::{marker::PhantomData, sync::Arc};
 
 use annals_core::{FailurePolicy, ProjectionError, ProjectorFactory, Recorded, Store};
 use annals_postgres::{
@@ -15,41 +15,78 @@ use annals_testing::{
 };
 use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgConnectOptions};
 
+pub(crate) type Schema = SchemaBy<Directly>;
 pub(crate) type Bank = annals_testing::conformance::database::Bank<Schema>;
 
-/// A schema that goes with the test.
+/// A schema that goes with the test, and whose store is reached in one of several ways.
 #[derive(Debug)]
-pub(crate) struct Schema {
+pub(crate) struct SchemaBy<W> {
     schema: TestSchema,
-    /// Where the store is opened.
-    url: String,
+    way: PhantomData<W>,
 }
 
-impl Schema {
-    /// A schema whose store is behind PgBouncer.
-    pub(crate) async fn behind_a_pooler() -> Self {
-        let schema = TestSchema::create().await;
-        let url = schema.url_through_pgbouncer();
-        Self { schema, url }
+/// How a store reaches the server.
+pub(crate) trait Way: Send + Sync + 'static {
+    fn url(schema: &TestSchema) -> String;
+
+    fn options() -> PostgresOptions {
+        PostgresOptions::default()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Directly;
+
+impl Way for Directly {
+    fn url(schema: &TestSchema) -> String {
+        schema.url()
+    }
+}
+
+/// PgBouncer is between them, and gives out connections by transaction.
+#[derive(Debug)]
+pub(crate) struct ThroughPgBouncer;
+
+impl Way for ThroughPgBouncer {
+    fn url(schema: &TestSchema) -> String {
+        schema.url_through_pgbouncer()
+    }
+}
+
+/// There is but one connection for all that is no append.
+#[derive(Debug)]
+pub(crate) struct SingleConnection;
+
+impl Way for SingleConnection {
+    fn url(schema: &TestSchema) -> String {
+        schema.url()
+    }
+
+    fn options() -> PostgresOptions {
+        PostgresOptions {
+            max_connections: 1,
+            ..PostgresOptions::default()
+        }
     }
 }
 
 #[async_trait::async_trait]
-impl Fixture for Schema {
+impl<W: Way> Fixture for SchemaBy<W> {
     async fn create() -> Self {
-        let schema = TestSchema::create().await;
-        let url = schema.url();
-        Self { schema, url }
+        Self {
+            schema: TestSchema::create().await,
+            way: PhantomData,
+        }
     }
 
     async fn open(&self) -> Arc<dyn Store> {
-        let store = PostgresStore::open(&self.url, PostgresOptions::default()).await;
+        let store = PostgresStore::open(&W::url(&self.schema), W::options()).await;
         Arc::new(store.unwrap())
     }
 }
 
 #[async_trait::async_trait]
-impl Database for Schema {
+impl<W: Way> Database for SchemaBy<W> {
     type Connection = PgConnection;
 
     const INDEXES: &'static str =
