@@ -5,3 +5,5 @@
 
 mod cancellation;
 mod races;
+mod sessions;
+mod steps;
