@@ -16,6 +16,10 @@ use serde::{Deserialize, Serialize};
 
 /// Longer than anything here takes on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
+/// So soon after the server's return everything goes on.
+pub(crate) const RESUMED_WITHIN: Duration = Duration::from_secs(5);
+/// So soon after a node was struck another one has taken over.
+pub(crate) const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Event, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[event(crate = annals_core, category = "account")]

@@ -1,5 +1,7 @@
 //! Another server takes the first one's place, with an older log or with the same.
 
+use std::time::Instant;
+
 use annals_core::{EventStore as _, LogRead, ProjectionState, ProjectionStore as _};
 use annals_postgres::PostgresStore;
 use annals_testing::{
@@ -9,8 +11,8 @@ use annals_testing::{
 use tokio::time::{sleep, timeout};
 
 use crate::accounts::{
-    SOON, caught_up, check_rows, deposit, differs, fold, head, open, rows_complaint, rows_fit,
-    settle, start,
+    RESUMED_WITHIN, SOON, caught_up, check_rows, deposit, differs, fold, head, open,
+    rows_complaint, rows_fit, settle, start,
 };
 
 async fn deposits(store: &PostgresStore, seed: u64, numbers: std::ops::Range<u64>) {
@@ -38,6 +40,7 @@ async fn a_node_goes_on_with_the_log_of_a_promoted_standby_that_was_behind() {
     primary.kill9();
     standby.promote();
     proxy.lead_to(standby.port());
+    let promoted = Instant::now();
     deposits(&store, 2, 100..105).await;
     assert_eq!(
         head(&store).await.get(),
@@ -45,6 +48,9 @@ async fn a_node_goes_on_with_the_log_of_a_promoted_standby_that_was_behind() {
         "30 deposits were never replicated"
     );
     rows_fit(&app, &store).await;
+    let resumed = promoted.elapsed();
+    println!("appended and up to date {resumed:.1?} after the failover");
+    assert!(resumed < RESUMED_WITHIN, "{resumed:?}");
     deposits(&store, 2, 105..160).await;
     rows_fit(&app, &store).await;
 

@@ -17,7 +17,7 @@ use annals_testing::{postgres::Cluster, processes::check};
 use tokio::time::timeout;
 
 use crate::{
-    accounts::{SOON, caught_up, check_rows, deposit, head, open, settle, start},
+    accounts::{RESUMED_WITHIN, SOON, caught_up, check_rows, deposit, head, open, settle, start},
     ledger::{Load, complaint},
 };
 
@@ -111,10 +111,9 @@ async fn a_full_disk_is_a_transient_error_until_there_is_space() {
     let freed = Instant::now();
     let after = settle(&store, bulk(1)).await;
     caught_up(&app, after.position).await;
-    println!(
-        "appended and up to date {:.1?} after there was space",
-        freed.elapsed()
-    );
+    let resumed = freed.elapsed();
+    println!("appended and up to date {resumed:.1?} after there was space");
+    assert!(resumed < RESUMED_WITHIN, "{resumed:?}");
     let (mut acked, _) = load.end().await;
     let log = check::read_log(&store).await;
     assert_eq!(complaint(&log, 1, &acked), None);
@@ -166,10 +165,9 @@ async fn a_server_that_stopped_for_want_of_space_loses_nothing() {
     let back = Instant::now();
     let after = settle(&store, bulk(stopped)).await;
     caught_up(&app, after.position).await;
-    println!(
-        "appended and up to date {:.1?} after the server was back",
-        back.elapsed()
-    );
+    let resumed = back.elapsed();
+    println!("appended and up to date {resumed:.1?} after the server was back");
+    assert!(resumed < RESUMED_WITHIN, "{resumed:?}");
     let (acked, repeated) = load.end().await;
     println!("{repeated} deposits answered when they were repeated");
     let log = check::read_log(&store).await;

@@ -8,6 +8,7 @@ mod accounts;
 mod encryption;
 mod failover;
 mod full_disk;
+mod held_lock;
 mod kills;
 mod ledger;
 mod lost_answers;

@@ -12,7 +12,9 @@ use annals_testing::{
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{sleep, timeout};
 
-use crate::accounts::{SOON, caught_up, check_rows, deposit, open, rows_complaint, settle, start};
+use crate::accounts::{
+    SOON, TAKEN_OVER_WITHIN, caught_up, check_rows, deposit, open, rows_complaint, settle, start,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_node_behind_a_stalled_network_is_followed() {
@@ -47,6 +49,7 @@ async fn a_node_behind_a_stalled_network_is_followed() {
     let taken = stalled.elapsed();
     assert_ne!(owner(&near).await, holder);
     println!("taken over within {taken:.1?} of the network's stall");
+    assert!(taken < TAKEN_OVER_WITHIN, "{taken:?}");
 
     // Nothing stops the naive one when it comes back, and the comparison finds what it did.
     proxy.flow();

@@ -14,7 +14,9 @@ use annals_testing::{
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{sleep, timeout};
 
-use crate::accounts::{Balance, SOON, caught_up, check_rows, deposit, head, open, settle, start};
+use crate::accounts::{
+    Balance, RESUMED_WITHIN, SOON, caught_up, check_rows, deposit, head, open, settle, start,
+};
 
 /// Checks that an error tells a standby, and answers nothing else.
 fn tells_a_standby(error: &StoreError) {
@@ -117,10 +119,9 @@ async fn a_node_that_is_led_to_a_standby_goes_on_when_it_is_promoted() {
     let promoted = Instant::now();
     let next = settle(&store, deposit(1, 1, 3)).await;
     caught_up(&app, next.position).await;
-    println!(
-        "appended and up to date {:.1?} after the promotion",
-        promoted.elapsed()
-    );
+    let resumed = promoted.elapsed();
+    println!("appended and up to date {resumed:.1?} after the promotion");
+    assert!(resumed < RESUMED_WITHIN, "{resumed:?}");
     assert_eq!(
         (next.position.get(), head(&store).await),
         (3, next.position)
