@@ -1,15 +1,19 @@
 //! A log that is restored or replaced while an application runs.
 //!
-//! SQLite files are changed here by SQL; a server that was promoted or restored looks the same to
-//! those who go on reading it.
+//! Logs are changed here by SQL; a server that was promoted or restored looks the same to those who
+//! go on reading it.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, path::PathBuf, time::Duration};
 
 use annals::{
     Annals, App, Position, Projection, ProjectionError, ProjectionRecord, ProjectionState,
     ReadModel, RebuildOptions, Recorded,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use annals_testing::postgres::TestSchema;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
+};
+use tempfile::TempDir;
 
 use crate::lamp::{Lamp, LampCommand, LampEvent, LampId};
 
@@ -42,27 +46,102 @@ impl Projection for Wear {
     }
 }
 
+/// What the scenarios run on.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "postgres"), allow(dead_code))]
+enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+macro_rules! on_each_store {
+    ($($scenario:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario(super::Kind::Sqlite).await;
+            })+
+        }
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario(super::Kind::Postgres).await;
+            })+
+        }
+    };
+}
+
+on_each_store!(
+    a_projection_halts_when_the_log_is_cut_before_its_checkpoint,
+    a_projection_halts_when_another_event_stands_at_its_checkpoint,
+    a_projection_halts_when_the_log_was_cut_and_has_grown_beyond_its_checkpoint,
+    an_inline_projection_halts_with_the_first_append_to_a_log_that_was_cut,
+    a_command_is_decided_on_the_log_that_was_restored_and_not_on_what_was_remembered,
+);
+
+/// Where a store of its own is.
+enum Place {
+    File(TempDir),
+    Schema(TestSchema),
+}
+
+impl Place {
+    async fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Sqlite => Self::File(tempfile::tempdir().unwrap()),
+            Kind::Postgres => Self::Schema(TestSchema::create().await),
+        }
+    }
+
+    fn url(&self) -> String {
+        match self {
+            Self::File(dir) => format!("sqlite://{}", file_in(dir).display()),
+            Self::Schema(schema) => schema.url(),
+        }
+    }
+
+    /// Runs statements on a connection that knows nothing of the log.
+    async fn run(&self, sql: &str) {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        match self {
+            Self::File(dir) => {
+                let options = SqliteConnectOptions::new().filename(file_in(dir));
+                let mut db = options.busy_timeout(SOON).connect().await.unwrap();
+                sql.execute(&mut db).await.map(drop)
+            }
+            Self::Schema(schema) => {
+                let options: PgConnectOptions = schema.url().parse().unwrap();
+                let options = options.options([("search_path", schema.name())]);
+                sql.execute(&mut options.connect().await.unwrap())
+                    .await
+                    .map(drop)
+            }
+        }
+        .unwrap();
+    }
+}
+
+fn file_in(dir: &TempDir) -> PathBuf {
+    dir.path().join("house.db")
+}
+
 struct House {
     app: App,
-    db: SqliteConnection,
-    dir: tempfile::TempDir,
+    place: Place,
 }
 
 impl House {
     /// A house in which `hall` was switched five times, with a read model of either kind.
-    async fn new(inline: bool) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("house.db");
-        let builder = Annals::open(&format!("sqlite://{}", file.display())).await;
-        let builder = builder.unwrap();
+    async fn new(kind: Kind, inline: bool) -> Self {
+        let place = Place::new(kind).await;
+        let builder = Annals::open(&place.url()).await.unwrap();
         let builder = match inline {
             true => builder.inline_projection::<Wear>(),
             false => builder.projection::<Wear>(),
         };
         let app = builder.start().await.unwrap();
-        let options = SqliteConnectOptions::new().filename(file);
-        let db = options.busy_timeout(SOON).connect().await.unwrap();
-        let house = Self { app, db, dir };
+        let house = Self { app, place };
         house.switch("hall", 5).await;
         house.shows(&[("hall", 5)]).await;
         house
@@ -74,13 +153,6 @@ impl House {
             let switched = self.app.execute::<Lamp>(&id, LampCommand::Switch).await;
             switched.unwrap();
         }
-    }
-
-    async fn run(&mut self, sql: &str) {
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-            .execute(&mut self.db)
-            .await
-            .unwrap();
     }
 
     /// Waits until the read model shows the whole log, and checks what it shows.
@@ -134,10 +206,9 @@ async fn eventually<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F
 /// What takes the last two events from the log, as an older backup would.
 const CUT: &str = "DELETE FROM events WHERE position > 3";
 
-#[tokio::test]
-async fn a_projection_halts_when_the_log_is_cut_before_its_checkpoint() {
-    let mut house = House::new(false).await;
-    house.run(CUT).await;
+async fn a_projection_halts_when_the_log_is_cut_before_its_checkpoint(kind: Kind) {
+    let house = House::new(kind, false).await;
+    house.place.run(CUT).await;
     house.halts_as_diverged().await;
     house.switch("kitchen", 3).await; // beyond where the log was
     assert_eq!(house.record().await.state, ProjectionState::Diverged);
@@ -145,11 +216,17 @@ async fn a_projection_halts_when_the_log_is_cut_before_its_checkpoint() {
     house.shows(&[("hall", 3), ("kitchen", 3)]).await;
 }
 
-#[tokio::test]
-async fn a_projection_halts_when_another_event_stands_at_its_checkpoint() {
-    let mut house = House::new(false).await;
+async fn a_projection_halts_when_another_event_stands_at_its_checkpoint(kind: Kind) {
+    let house = House::new(kind, false).await;
+    let another = match kind {
+        Kind::Sqlite => "randomblob(16)",
+        Kind::Postgres => "gen_random_uuid()",
+    };
     house
-        .run("UPDATE events SET id = randomblob(16) WHERE position = 5")
+        .place
+        .run(&format!(
+            "UPDATE events SET id = {another} WHERE position = 5"
+        ))
         .await;
     house.halts_as_diverged().await;
     house.rebuild().await;
@@ -157,26 +234,21 @@ async fn a_projection_halts_when_another_event_stands_at_its_checkpoint() {
     house.shows(&[("hall", 5), ("kitchen", 1)]).await;
 }
 
-#[tokio::test]
-async fn a_projection_halts_when_the_log_was_cut_and_has_grown_beyond_its_checkpoint() {
-    let mut house = House::new(false).await;
+async fn a_projection_halts_when_the_log_was_cut_and_has_grown_beyond_its_checkpoint(kind: Kind) {
+    let house = House::new(kind, false).await;
     house.app.projections().shutdown().await;
-    house.run(CUT).await;
+    house.place.run(CUT).await;
     house.switch("kitchen", 4).await;
-    let House { app, dir, .. } = house;
+    let House { app, place } = house;
     app.shutdown().await;
-    let file = dir.path().join("house.db");
-    let builder = Annals::open(&format!("sqlite://{}", file.display())).await;
+    let builder = Annals::open(&place.url()).await;
     let app = builder.unwrap().projection::<Wear>().start().await.unwrap();
-    let db = SqliteConnectOptions::new().filename(file);
-    let db = db.connect().await.unwrap();
-    House { app, db, dir }.halts_as_diverged().await;
+    House { app, place }.halts_as_diverged().await;
 }
 
-#[tokio::test]
-async fn an_inline_projection_halts_with_the_first_append_to_a_log_that_was_cut() {
-    let mut house = House::new(true).await;
-    house.run(CUT).await;
+async fn an_inline_projection_halts_with_the_first_append_to_a_log_that_was_cut(kind: Kind) {
+    let house = House::new(kind, true).await;
+    house.place.run(CUT).await;
     house.switch("kitchen", 4).await;
     house.halts_as_diverged().await;
     assert_eq!(house.record().await.checkpoint.position, Position::new(5));
@@ -189,10 +261,10 @@ async fn an_inline_projection_halts_with_the_first_append_to_a_log_that_was_cut(
 /// log must not be mixed into them.
 #[tokio::test]
 async fn a_store_that_is_restored_as_a_whole_goes_on_from_what_it_says() {
-    let mut house = House::new(false).await;
-    let backup = house.dir.path().join("backup.db");
-    let backup = backup.display().to_string();
-    house.run(&format!("VACUUM INTO '{backup}'")).await;
+    let house = House::new(Kind::Sqlite, false).await;
+    let dir = tempfile::tempdir().unwrap();
+    let backup = dir.path().join("backup.db").display().to_string();
+    house.place.run(&format!("VACUUM INTO '{backup}'")).await;
     house.switch("kitchen", 3).await;
     house.shows(&[("hall", 5), ("kitchen", 3)]).await;
     let tables = [
@@ -209,6 +281,7 @@ async fn a_store_that_is_restored_as_a_whole_goes_on_from_what_it_says() {
         })
         .collect();
     house
+        .place
         .run(&format!(
             "ATTACH '{backup}' AS old; BEGIN IMMEDIATE; {restore} COMMIT; DETACH old"
         ))
@@ -218,10 +291,11 @@ async fn a_store_that_is_restored_as_a_whole_goes_on_from_what_it_says() {
     assert_eq!(house.record().await.state, ProjectionState::Running);
 }
 
-#[tokio::test]
-async fn a_command_is_decided_on_the_log_that_was_restored_and_not_on_what_was_remembered() {
-    let mut house = House::new(false).await;
-    house.run(CUT).await;
+async fn a_command_is_decided_on_the_log_that_was_restored_and_not_on_what_was_remembered(
+    kind: Kind,
+) {
+    let house = House::new(kind, false).await;
+    house.place.run(CUT).await;
     house.switch("hall", 1).await;
     let hall: LampId = "hall".parse().unwrap();
     let loaded = house.app.load::<Lamp>(&hall).await.unwrap();

@@ -6,14 +6,37 @@ use std::{
     process::{Command, Output},
 };
 
+use annals_testing::postgres::TestSchema;
 use serde_json::Value;
+use sqlx::{Connection as _, PgConnection, SqliteConnection, postgres::PgConnectOptions};
 use tempfile::TempDir;
+
+/// Runs each of these scenarios on each kind of store.
+macro_rules! on_each_store {
+    ($($scenario:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(&$crate::bank::Bank::new());
+            })+
+        }
+        mod postgres {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(&$crate::bank::Bank::on_postgres());
+            })+
+        }
+    };
+}
+pub(crate) use on_each_store;
 
 /// A directory of its own, to run the bank in.
 pub(crate) struct Bank {
     directory: TempDir,
     /// Where it keeps its log, unless that is for the commands to say.
     store: Option<String>,
+    /// Dropped with the bank.
+    schema: Option<TestSchema>,
 }
 
 impl Bank {
@@ -21,6 +44,17 @@ impl Bank {
         Self {
             directory: tempfile::tempdir().unwrap(),
             store: None,
+            schema: None,
+        }
+    }
+
+    /// A bank whose commands all work on a schema of its own.
+    pub(crate) fn on_postgres() -> Self {
+        let schema = in_runtime(TestSchema::create());
+        Self {
+            store: Some(schema.url()),
+            schema: Some(schema),
+            ..Self::new()
         }
     }
 
@@ -84,6 +118,26 @@ impl Bank {
         stderr(&output)
     }
 
+    /// Runs a statement on the store's tables, past the bank.
+    pub(crate) fn sql(&self, statement: &'static str) {
+        in_runtime(async {
+            match &self.schema {
+                None => {
+                    let mut file = SqliteConnection::connect(&self.url()).await.unwrap();
+                    sqlx::raw_sql(statement).execute(&mut file).await.unwrap();
+                    file.close().await.unwrap();
+                }
+                Some(schema) => {
+                    let options: PgConnectOptions = schema.url().parse().unwrap();
+                    let options = options.options([("search_path", schema.name())]);
+                    let mut session = PgConnection::connect_with(&options).await.unwrap();
+                    let done = sqlx::raw_sql(statement).execute(&mut session).await;
+                    done.unwrap();
+                }
+            }
+        });
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -93,6 +147,11 @@ impl Bank {
         let text = format!("{header}\n{}\n", rows.join("\n"));
         fs::write(self.path().join(name), text).unwrap();
     }
+}
+
+/// Waits for what a scenario does without the bank's commands.
+pub(crate) fn in_runtime<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
 }
 
 pub(crate) fn stderr(output: &Output) -> String {

@@ -11,6 +11,41 @@ fn help_of_the_demo_names_its_own_store() {
     assert!(help.contains("sqlite://demo-bank.db"), "{help}");
 }
 
+/// What a demo tells, however fast the machine is.
+const STORY: [&str; 5] = [
+    "An overdraft is rejected",
+    "30 arrived, ",
+    "nothing in flight",
+    "ok     money is conserved",
+    "0 rows differ",
+];
+
+fn tells(story: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(story.contains(part), "{part} is missing:\n{story}");
+    }
+}
+
+#[test]
+fn the_demo_tells_its_story_on_postgresql() {
+    let bank = Bank::on_postgres();
+    let url = bank.url();
+    let small = [
+        "demo",
+        "--transactions",
+        "300",
+        "--accounts",
+        "20",
+        "--transfers",
+        "30",
+        "--store",
+        &url,
+    ];
+    let story = bank.ok(&small);
+    tells(&story, &STORY);
+    assert!(!story.contains("sqlite3"), "{story}");
+}
+
 #[test]
 fn the_demo_tells_its_story_twice_and_leaves_other_stores_alone() {
     let bank = Bank::new();
@@ -24,18 +59,14 @@ fn the_demo_tells_its_story_twice_and_leaves_other_stores_alone() {
         "30",
     ];
     let story = bank.ok(&small);
-    for said in [
-        "An overdraft is rejected",
+    tells(&story, &STORY);
+    let more = [
         "30 arrived, 60 came back",
         "compensated (not done within 1s",
         "the account is frozen",
-        "nothing in flight",
-        "ok     money is conserved",
-        "0 rows differ",
         "sqlite3",
-    ] {
-        assert!(story.contains(said), "{said} is missing:\n{story}");
-    }
+    ];
+    tells(&story, &more);
     assert!(bank.ok(&small).contains("holds an earlier demo"));
 
     bank.file("march.csv", &ROWS);

@@ -5,7 +5,15 @@ use std::fs;
 use bank::{domain::UserBalance, opening::Opening};
 use serde_json::{Value, json};
 
-use crate::bank::{Bank, ROWS, stderr};
+use crate::bank::{Bank, ROWS, in_runtime, on_each_store, stderr};
+
+on_each_store!(
+    importing_a_file_twice_applies_it_once,
+    an_extended_file_applies_its_new_rows_only,
+    a_malformed_row_stops_the_import_after_the_rows_before_it,
+    the_time_of_a_row_is_kept_with_its_event,
+    an_import_opens_no_account_in_another_currency,
+);
 
 #[test]
 fn a_missing_import_file_makes_no_store() {
@@ -18,9 +26,7 @@ fn a_missing_import_file_makes_no_store() {
     assert!(!bank.path().join("bank.db").exists());
 }
 
-#[test]
-fn importing_a_file_twice_applies_it_once() {
-    let bank = Bank::new();
+fn importing_a_file_twice_applies_it_once(bank: &Bank) {
     bank.file("march.csv", &ROWS);
     let mut first = bank.json(&["import", "march.csv", "--json"]);
     assert!(first["seconds"].take().is_number());
@@ -40,9 +46,7 @@ fn importing_a_file_twice_applies_it_once() {
     assert_eq!(bank.json(&["store", "verify", "--json"])["events"], 5);
 }
 
-#[test]
-fn an_extended_file_applies_its_new_rows_only() {
-    let bank = Bank::new();
+fn an_extended_file_applies_its_new_rows_only(bank: &Bank) {
     bank.file("march.csv", &ROWS);
     bank.ok(&["import", "march.csv"]);
     let new = ["2026-03-02T09:00:00Z,deposit,a,,,1"; 2];
@@ -54,9 +58,7 @@ fn an_extended_file_applies_its_new_rows_only() {
     );
 }
 
-#[test]
-fn a_malformed_row_stops_the_import_after_the_rows_before_it() {
-    let bank = Bank::new();
+fn a_malformed_row_stops_the_import_after_the_rows_before_it(bank: &Bank) {
     let bad = "2026-03-01T09:07:00Z,deposit,a,,,12.50";
     bank.file("bad.csv", &[ROWS[0], ROWS[1], bad, ROWS[3]]);
     let output = bank.run(&["import", "bad.csv", "--json"]);
@@ -85,9 +87,7 @@ fn another_header_is_refused_at_its_place() {
     );
 }
 
-#[test]
-fn the_time_of_a_row_is_kept_with_its_event() {
-    let bank = Bank::new();
+fn the_time_of_a_row_is_kept_with_its_event(bank: &Bank) {
     bank.file("march.csv", &ROWS);
     bank.ok(&["import", "march.csv"]);
     let events = bank.json(&["stream", "show", "account-a", "--json"]);
@@ -114,7 +114,6 @@ fn the_time_of_a_row_is_kept_with_its_event() {
 
 /// Opens an account in dollars for alice, as the API would.
 fn open_in_dollars(bank: &Bank) {
-    let url = format!("sqlite://{}", bank.path().join("bank.db").display());
     let opening = Opening {
         id: "dollars".parse().unwrap(),
         owner: "alice".parse().unwrap(),
@@ -123,19 +122,16 @@ fn open_in_dollars(bank: &Bank) {
         fingerprint: Vec::new(),
         trace: None,
     };
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let builder = annals::Annals::open(&url).await.unwrap();
+    in_runtime(async {
+        let builder = annals::Annals::open(&bank.url()).await.unwrap();
         let app = builder.projection::<UserBalance>().start().await.unwrap();
         opening.execute(&app).await.unwrap();
         app.shutdown().await;
     });
 }
 
-#[test]
-fn an_import_opens_no_account_in_another_currency() {
-    let bank = Bank::new();
-    open_in_dollars(&bank);
+fn an_import_opens_no_account_in_another_currency(bank: &Bank) {
+    open_in_dollars(bank);
     bank.file("march.csv", &ROWS);
     // Neither now nor again.
     for applied in [("applied", "applied_before"), ("applied_before", "applied")] {

@@ -1,19 +1,25 @@
 //! Projections and streams, as an operator meets them.
 
-use annals::{
-    Append, EventId, EventStore as _, EventType, Expected, Metadata, NewEvent, StreamName,
-    sqlite::{SqliteOptions, SqliteStore},
-};
+use annals::{Annals, Append, EventId, EventType, Expected, Metadata, NewEvent, StreamName};
 use chrono::Utc;
 use serde_json::{Value, json};
-use sqlx::{Connection as _, SqliteConnection};
 use uuid::Uuid;
 
-use crate::bank::{Bank, ROWS, stderr};
+use crate::bank::{Bank, ROWS, in_runtime, on_each_store, stderr};
 
-#[test]
-fn the_projection_is_listed_and_rebuilt() {
-    let bank = Bank::new();
+on_each_store!(
+    the_projection_is_listed_and_rebuilt,
+    an_unknown_projection_is_answered_with_the_known_ones,
+    a_paused_projection_is_resumed_and_not_retried,
+    what_is_paused_or_running_already_is_said_to_be,
+    streams_are_listed_page_by_page,
+    the_tail_shows_one_object_per_line_and_can_be_narrowed,
+    the_tail_says_when_a_type_has_never_been_recorded,
+    a_stream_without_events_is_an_error,
+    what_diverged_from_the_log_goes_on_when_the_log_is_back,
+);
+
+fn the_projection_is_listed_and_rebuilt(bank: &Bank) {
     bank.file("march.csv", &ROWS);
     bank.ok(&["import", "march.csv"]);
     let balances = bank.projection("user_balance");
@@ -30,9 +36,7 @@ fn the_projection_is_listed_and_rebuilt() {
     assert!(rebuilt.trim_end().ends_with("; 0 rows differ"), "{rebuilt}");
 }
 
-#[test]
-fn an_unknown_projection_is_answered_with_the_known_ones() {
-    let bank = Bank::new();
+fn an_unknown_projection_is_answered_with_the_known_ones(bank: &Bank) {
     bank.ok(&["store", "migrate"]);
     for command in ["rebuild", "pause", "resume", "retry"] {
         let error = bank.fails(&["projection", command, "balances"]);
@@ -42,9 +46,7 @@ fn an_unknown_projection_is_answered_with_the_known_ones() {
     }
 }
 
-#[test]
-fn a_paused_projection_is_resumed_and_not_retried() {
-    let bank = Bank::new();
+fn a_paused_projection_is_resumed_and_not_retried(bank: &Bank) {
     bank.ok(&["store", "migrate"]);
     bank.ok(&["projection", "pause", "user_balance"]);
     assert_eq!(bank.projection("user_balance")["status"], "paused");
@@ -54,9 +56,7 @@ fn a_paused_projection_is_resumed_and_not_retried() {
     assert_eq!(bank.projection("user_balance")["status"], "running");
 }
 
-#[test]
-fn what_is_paused_or_running_already_is_said_to_be() {
-    let bank = Bank::new();
+fn what_is_paused_or_running_already_is_said_to_be(bank: &Bank) {
     bank.ok(&["store", "migrate"]);
     for (command, first, again) in [
         ("pause", "paused", "already paused"),
@@ -70,9 +70,7 @@ fn what_is_paused_or_running_already_is_said_to_be() {
     }
 }
 
-#[test]
-fn streams_are_listed_page_by_page() {
-    let bank = Bank::new();
+fn streams_are_listed_page_by_page(bank: &Bank) {
     bank.file("march.csv", &ROWS);
     bank.ok(&["import", "march.csv"]);
     let mut seen = Vec::new();
@@ -98,9 +96,7 @@ fn streams_are_listed_page_by_page() {
     assert_eq!(seen, ["account-a", "account-b"]);
 }
 
-#[test]
-fn the_tail_shows_one_object_per_line_and_can_be_narrowed() {
-    let bank = Bank::new();
+fn the_tail_shows_one_object_per_line_and_can_be_narrowed(bank: &Bank) {
     bank.file("march.csv", &ROWS);
     bank.ok(&["import", "march.csv"]);
     let tail = |args: &[&str]| -> Vec<Value> {
@@ -119,9 +115,7 @@ fn the_tail_shows_one_object_per_line_and_can_be_narrowed() {
     assert_eq!(amounts, [1000, 9000]);
 }
 
-#[test]
-fn the_tail_says_when_a_type_has_never_been_recorded() {
-    let bank = Bank::new();
+fn the_tail_says_when_a_type_has_never_been_recorded(bank: &Bank) {
     bank.file("march.csv", &ROWS);
     bank.ok(&["import", "march.csv"]);
     for (event_type, said) in [("account.deposited", false), ("account.deposit", true)] {
@@ -132,9 +126,7 @@ fn the_tail_says_when_a_type_has_never_been_recorded() {
     }
 }
 
-#[test]
-fn a_stream_without_events_is_an_error() {
-    let bank = Bank::new();
+fn a_stream_without_events_is_an_error(bank: &Bank) {
     bank.ok(&["store", "migrate"]);
     let error = bank.fails(&["stream", "show", "account-nobody"]);
     assert!(
@@ -143,16 +135,18 @@ fn a_stream_without_events_is_an_error() {
     );
 }
 
-#[tokio::test]
-async fn a_stream_of_large_events_is_shown_to_its_end() {
+#[test]
+fn a_stream_of_large_events_is_shown_to_its_end() {
     let bank = Bank::new();
-    let file = bank.path().join("bank.db");
-    let url = format!("sqlite://{}", file.display());
-    let store = SqliteStore::open(&url, SqliteOptions::default())
-        .await
-        .unwrap();
+    in_runtime(write_large_notes(&bank.url()));
+    let shown = bank.ok(&["stream", "show", "note-1"]);
+    assert_eq!(shown.lines().count(), 5);
+}
+
+/// More than the 32 MiB that a store reads in one page.
+async fn write_large_notes(url: &str) {
+    let app = Annals::open(url).await.unwrap().connect().await.unwrap();
     let stream = StreamName::parse("note-1").unwrap();
-    // More than the 32 MiB that a store reads in one page.
     for _ in 0..5 {
         let id = EventId::new(Uuid::new_v4());
         let event = NewEvent {
@@ -164,24 +158,14 @@ async fn a_stream_of_large_events_is_shown_to_its_end() {
             metadata: Metadata::caused_by(id.into(), id.uuid().into()),
         };
         let append = Append::to(stream.clone(), Expected::Any, vec![event], Utc::now());
-        store.append(append).await.unwrap();
+        app.store().append(append).await.unwrap();
     }
-    store.close().await;
-    let shown = bank.ok(&["stream", "show", "note-1"]);
-    assert_eq!(shown.lines().count(), 5);
+    app.shutdown().await;
 }
 
-#[tokio::test]
-async fn what_diverged_from_the_log_goes_on_when_the_log_is_back() {
-    let bank = Bank::new();
+fn what_diverged_from_the_log_goes_on_when_the_log_is_back(bank: &Bank) {
     bank.ok(&["store", "migrate"]);
-    let url = format!("sqlite://{}", bank.path().join("bank.db").display());
-    let mut file = SqliteConnection::connect(&url).await.unwrap();
-    sqlx::query("UPDATE annals_projections SET state = 'diverged'")
-        .execute(&mut file)
-        .await
-        .unwrap();
-    file.close().await.unwrap();
+    bank.sql("UPDATE annals_projections SET state = 'diverged'");
     // A saga's runner has no table that could be rebuilt.
     for name in ["user_balance", "saga:transfer"] {
         let error = bank.fails(&["projection", "resume", name]);

@@ -2,7 +2,15 @@
 
 use serde_json::json;
 
-use crate::bank::{Bank, stderr};
+use crate::bank::{Bank, on_each_store, stderr};
+
+on_each_store!(
+    transfers_are_listed_by_how_they_stand,
+    a_long_list_is_shown_page_by_page,
+    a_transfers_timeline_tells_what_happened_and_why,
+    a_transfer_that_has_ended_is_neither_retried_nor_abandoned,
+    an_unknown_transfer_is_an_error,
+);
 
 /// Imports one transfer that arrives and one that comes back, and answers their ids.
 fn two_transfers(bank: &Bank) -> (String, String) {
@@ -25,10 +33,8 @@ fn two_transfers(bank: &Bank) -> (String, String) {
     (id("completed"), id("compensated"))
 }
 
-#[test]
-fn transfers_are_listed_by_how_they_stand() {
-    let bank = Bank::new();
-    two_transfers(&bank);
+fn transfers_are_listed_by_how_they_stand(bank: &Bank) {
+    two_transfers(bank);
     let all = bank.json(&["saga", "list", "--json"]);
     assert_eq!(all.as_array().unwrap().len(), 2);
     assert_eq!(
@@ -41,10 +47,8 @@ fn transfers_are_listed_by_how_they_stand() {
     );
 }
 
-#[test]
-fn a_long_list_is_shown_page_by_page() {
-    let bank = Bank::new();
-    let (completed, compensated) = two_transfers(&bank);
+fn a_long_list_is_shown_page_by_page(bank: &Bank) {
+    let (completed, compensated) = two_transfers(bank);
     let mut ids = [completed, compensated];
     ids.sort();
     let [first, second] = ids;
@@ -73,10 +77,8 @@ fn a_long_list_is_shown_page_by_page() {
     }
 }
 
-#[test]
-fn a_transfers_timeline_tells_what_happened_and_why() {
-    let bank = Bank::new();
-    let (completed, compensated) = two_transfers(&bank);
+fn a_transfers_timeline_tells_what_happened_and_why(bank: &Bank) {
+    let (completed, compensated) = two_transfers(bank);
     let shown = bank.ok(&["saga", "show", &completed]);
     for said in ["completed", "debit", "credit", "account-a", "account-b"] {
         assert!(shown.contains(said), "{said} is missing:\n{shown}");
@@ -87,10 +89,8 @@ fn a_transfers_timeline_tells_what_happened_and_why() {
     }
 }
 
-#[test]
-fn a_transfer_that_has_ended_is_neither_retried_nor_abandoned() {
-    let bank = Bank::new();
-    let (completed, _) = two_transfers(&bank);
+fn a_transfer_that_has_ended_is_neither_retried_nor_abandoned(bank: &Bank) {
+    let (completed, _) = two_transfers(bank);
     let error = bank.fails(&["saga", "retry", &completed]);
     assert!(error.contains("completed"), "{error}");
     let error = bank.fails(&["saga", "abandon", &completed, "--reason", "why not"]);
@@ -99,9 +99,7 @@ fn a_transfer_that_has_ended_is_neither_retried_nor_abandoned() {
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
 }
 
-#[test]
-fn an_unknown_transfer_is_an_error() {
-    let bank = Bank::new();
+fn an_unknown_transfer_is_an_error(bank: &Bank) {
     bank.ok(&["store", "migrate"]);
     for command in ["show", "retry"] {
         let error = bank.fails(&["saga", command, "nobody"]);

@@ -2,7 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::bank::Bank;
+use crate::bank::{Bank, on_each_store};
+
+on_each_store!(
+    later_rows_of_both_accounts_wait_for_a_transfer,
+    transfers_that_come_to_nothing_are_counted_by_reason_now_and_again,
+    two_equal_rows_are_two_transfers,
+    transfers_between_many_accounts_do_not_stand_in_each_others_way,
+);
 
 const T: &str = "2026-03-01T09:00:00Z";
 
@@ -42,9 +49,7 @@ fn history(bank: &Bank, account: &str) -> Vec<(String, Value)> {
         .collect()
 }
 
-#[test]
-fn later_rows_of_both_accounts_wait_for_a_transfer() {
-    let bank = Bank::new();
+fn later_rows_of_both_accounts_wait_for_a_transfer(bank: &Bank) {
     // Each row but the first needs what the one before it has brought.
     let rows = [
         "transfer,a,,b,100",
@@ -54,13 +59,13 @@ fn later_rows_of_both_accounts_wait_for_a_transfer() {
         "close,a,,,",
         "close,b,,,",
     ];
-    let summary = import(&bank, &rows);
+    let summary = import(bank, &rows);
     assert_eq!(
         (&summary["applied"], &summary["rejected"]),
         (&json!(11), &json!({})),
         "{summary}"
     );
-    let kinds: Vec<_> = history(&bank, "a")
+    let kinds: Vec<_> = history(bank, "a")
         .into_iter()
         .map(|(kind, _)| kind)
         .collect();
@@ -75,9 +80,7 @@ fn later_rows_of_both_accounts_wait_for_a_transfer() {
     assert_eq!(kinds, expected);
 }
 
-#[test]
-fn transfers_that_come_to_nothing_are_counted_by_reason_now_and_again() {
-    let bank = Bank::new();
+fn transfers_that_come_to_nothing_are_counted_by_reason_now_and_again(bank: &Bank) {
     let rows = [
         "transfer,a,,a,1",
         "transfer,a,,b,101",
@@ -97,7 +100,7 @@ fn transfers_that_come_to_nothing_are_counted_by_reason_now_and_again() {
         "counterparty_closed": 2,
     });
     for (applied, applied_before) in [(6, 0), (0, 6)] {
-        let summary = import(&bank, &rows);
+        let summary = import(bank, &rows);
         assert_eq!(summary["rejected"], rejected);
         assert_eq!(
             (&summary["applied"], &summary["applied_before"]),
@@ -108,19 +111,15 @@ fn transfers_that_come_to_nothing_are_counted_by_reason_now_and_again() {
     assert_eq!(verified["notes"]["money is conserved"], "nothing in flight");
 }
 
-#[test]
-fn two_equal_rows_are_two_transfers() {
-    let bank = Bank::new();
-    let summary = import(&bank, &["transfer,a,,b,5", "transfer,a,,b,5"]);
+fn two_equal_rows_are_two_transfers(bank: &Bank) {
+    let summary = import(bank, &["transfer,a,,b,5", "transfer,a,,b,5"]);
     assert_eq!(summary["applied"], 7);
-    let received = history(&bank, "b").into_iter().skip(1);
+    let received = history(bank, "b").into_iter().skip(1);
     let expected = ("transfer_received".to_owned(), json!(5));
     assert_eq!(received.collect::<Vec<_>>(), [expected.clone(), expected]);
 }
 
-#[test]
-fn transfers_between_many_accounts_do_not_stand_in_each_others_way() {
-    let bank = Bank::new();
+fn transfers_between_many_accounts_do_not_stand_in_each_others_way(bank: &Bank) {
     let accounts = 30;
     let open = (0..accounts).flat_map(|n| {
         [

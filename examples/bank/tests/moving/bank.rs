@@ -4,12 +4,12 @@ use std::{
     fs,
     path::PathBuf,
     process::{Command, Output, Stdio},
+    sync::Arc,
 };
 
 use annals::{
-    Append, AppendId, CausationId, CorrelationId, EventId, EventStore, EventType, Expected,
-    Metadata, NewEvent, StreamName,
-    sqlite::{SqliteOptions, SqliteStore},
+    Annals, Append, AppendId, CausationId, CorrelationId, EventId, EventType, Expected, Metadata,
+    NewEvent, Store, StreamName,
 };
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -103,9 +103,9 @@ pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-pub(crate) async fn open(url: &str) -> SqliteStore {
-    let store = SqliteStore::open(url, SqliteOptions::default()).await;
-    store.unwrap()
+pub(crate) async fn open(url: &str) -> Arc<dyn Store> {
+    let app = Annals::open(url).await.unwrap().connect().await.unwrap();
+    Arc::clone(app.store())
 }
 
 /// An append of `count` events to a stream, as other applications may write them too.

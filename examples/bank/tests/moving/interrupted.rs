@@ -5,21 +5,56 @@ use std::{
     process::{Child, Command},
 };
 
-use annals::{EventStore, LogRead, Position};
+use annals::{LogRead, Position};
+use annals_testing::postgres::TestSchema;
 
 use crate::bank::{Bank, fill_long, notes, open, stderr};
 
 const APPENDS: usize = 200;
 const EVENTS: usize = 60;
 
+/// Runs each of these scenarios with a file, and with a schema of a server.
+macro_rules! on_each_store {
+    ($($scenario:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario(None).await;
+            })+
+        }
+        mod postgres {
+            use annals_testing::postgres::TestSchema;
+
+            $(#[tokio::test]
+            async fn $scenario() {
+                let schema = TestSchema::create().await;
+                super::$scenario(Some(&schema)).await;
+            })+
+        }
+    };
+}
+
+on_each_store!(
+    a_killed_import_goes_on_where_it_was,
+    an_interrupted_import_says_how_to_go_on,
+    an_import_that_somebody_appended_to_is_refused,
+    a_killed_export_leaves_no_file_that_looks_whole,
+    an_export_under_load_is_the_log_up_to_a_moment,
+);
+
+/// A store in the schema, or else in a file of this name.
+fn store_in(schema: Option<&TestSchema>, bank: &Bank, file: &str) -> String {
+    schema.map_or_else(|| bank.sqlite(file), TestSchema::url)
+}
+
 /// A long log as a file, and a store to import it into.
-async fn exported() -> (Bank, String, String) {
+async fn exported(schema: Option<&TestSchema>) -> (Bank, String, String) {
     let bank = Bank::new();
     let from = bank.sqlite("from.db");
     fill_long(&from, APPENDS, EVENTS).await;
     bank.json(&from, &["store", "export", "log.jsonl"]);
     let log = fs::read_to_string(bank.path("log.jsonl")).unwrap();
-    let to = bank.sqlite("to.db");
+    let to = store_in(schema, &bank, "to.db");
     bank.json(&to, &["store", "migrate"]);
     (bank, to, log)
 }
@@ -34,9 +69,8 @@ async fn start_and_wait(bank: &Bank, to: &str) -> (Child, Position) {
     (import.unwrap(), reached)
 }
 
-#[tokio::test]
-async fn a_killed_import_goes_on_where_it_was() {
-    let (bank, to, log) = exported().await;
+async fn a_killed_import_goes_on_where_it_was(schema: Option<&TestSchema>) {
+    let (bank, to, log) = exported(schema).await;
     let end = Position::new((APPENDS * EVENTS) as u64);
     for _ in 0..3 {
         let (mut import, reached) = start_and_wait(&bank, &to).await;
@@ -49,9 +83,8 @@ async fn a_killed_import_goes_on_where_it_was() {
     assert_eq!(bank.exported(&to), log);
 }
 
-#[tokio::test]
-async fn an_interrupted_import_says_how_to_go_on() {
-    let (bank, to, log) = exported().await;
+async fn an_interrupted_import_says_how_to_go_on(schema: Option<&TestSchema>) {
+    let (bank, to, log) = exported(schema).await;
     let (import, _) = start_and_wait(&bank, &to).await;
     let pid = import.id().to_string();
     let mut kill = Command::new("sh");
@@ -65,9 +98,8 @@ async fn an_interrupted_import_says_how_to_go_on() {
     assert_eq!(bank.exported(&to), log);
 }
 
-#[tokio::test]
-async fn an_import_that_somebody_appended_to_is_refused() {
-    let (bank, to, _) = exported().await;
+async fn an_import_that_somebody_appended_to_is_refused(schema: Option<&TestSchema>) {
+    let (bank, to, _) = exported(schema).await;
     let (mut import, _) = start_and_wait(&bank, &to).await;
     import.kill().unwrap();
     import.wait().unwrap();
@@ -79,10 +111,9 @@ async fn an_import_that_somebody_appended_to_is_refused() {
     assert_eq!(store.head().await.unwrap(), head);
 }
 
-#[tokio::test]
-async fn a_killed_export_leaves_no_file_that_looks_whole() {
+async fn a_killed_export_leaves_no_file_that_looks_whole(schema: Option<&TestSchema>) {
     let bank = Bank::new();
-    let from = bank.sqlite("from.db");
+    let from = store_in(schema, &bank, "from.db");
     fill_long(&from, APPENDS, EVENTS).await;
     for _ in 0..3 {
         let mut export = bank.command(&from, &["store", "export", "log.jsonl"]);
@@ -105,10 +136,9 @@ async fn a_killed_export_leaves_no_file_that_looks_whole() {
     assert_eq!(bank.exported(&to), bank.exported(&from));
 }
 
-#[tokio::test]
-async fn an_export_under_load_is_the_log_up_to_a_moment() {
+async fn an_export_under_load_is_the_log_up_to_a_moment(schema: Option<&TestSchema>) {
     let bank = Bank::new();
-    let (from, to) = (bank.sqlite("from.db"), bank.sqlite("to.db"));
+    let (from, to) = (store_in(schema, &bank, "from.db"), bank.sqlite("to.db"));
     fill_long(&from, 20, EVENTS).await;
     let store = open(&from).await;
     let writer = {
