@@ -72,7 +72,7 @@ struct World {
 pub(crate) struct Course {
     /// How many operations the first node did.
     pub(crate) operations: u64,
-    /// What was odd about how it saw the log.
+    /// What was odd about how the nodes saw the log.
     pub(crate) oddities: Oddities,
     /// The log, a line for each event.
     pub(crate) log: Vec<String>,
@@ -119,7 +119,11 @@ impl World {
             () = first.died() => {}
             () = tokio::time::sleep(LONG) => {}
         }
-        let (operations, oddities) = (first.operations(), first.oddities());
+        let operations = first.operations();
+        let mut oddities = Oddities::default();
+        for (node, _) in &running {
+            oddities.add(node.oddities());
+        }
         self.settle(running).await?;
         ledger::check(&self.store, script.transfers).await?;
         let log = ledger::lines(&self.store).await;
