@@ -11,7 +11,7 @@ use annals_testing::seed::Seed;
 use serde_json::json;
 use tokio::{
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -28,6 +28,8 @@ pub(crate) const NOBODY: &str = "nobody";
 /// An account that takes no money for the time being, so that transfers to it wait for their
 /// deadline.
 pub(crate) const FROZEN: &str = "frozen";
+/// How long a client waits for an answer, and for the end of its transfer, before it goes elsewhere.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether something has happened yet.
 pub(crate) const LOOK: Duration = Duration::from_millis(5);
 
@@ -123,8 +125,12 @@ impl Client {
         if self.waiting.is_empty() {
             self.wish();
         }
-        if self.send(address).await.is_err() || self.sees_the_end(address).await.is_err() {
-            // The server is gone, and another one is to be found.
+        let turn = async {
+            self.send(address).await?;
+            self.sees_the_end(address).await
+        };
+        if !matches!(timeout(PATIENCE, turn).await, Ok(Ok(()))) {
+            // The server is gone, or it stalls: another one is to be found.
             sleep(LOOK).await;
         }
     }

@@ -93,8 +93,12 @@ async fn strike(server: Server, clients: Vec<Client>, seed: &mut Seed) -> Vec<Cl
         });
     }
     let wanted = BURST / 4 + seed.below(BURST * 3 / 4);
-    let late = Instant::now() + SOON;
-    while taken.load(Ordering::SeqCst) < wanted {
+    let (mut seen, mut late) = (0, Instant::now() + SOON);
+    while seen < wanted {
+        let now = taken.load(Ordering::SeqCst);
+        if now > seen {
+            (seen, late) = (now, Instant::now() + SOON);
+        }
         assert!(Instant::now() < late, "no transfers are taken any more");
         sleep(LOOK).await;
     }

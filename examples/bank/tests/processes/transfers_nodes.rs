@@ -27,12 +27,12 @@ const CLIENTS: usize = 32;
 /// So many transfers end before and after each blow.
 const PROGRESS: usize = 50;
 /// At least so many transfers wait for their deadline when a server goes.
-const FEW: usize = 3;
+const FEW: usize = 1;
 /// A server that takes no transfer within this time is held up by somebody.
 const FREE_WITHIN: Duration = Duration::from_secs(2);
 /// How many seconds a transfer may take: of those that wait when a server goes, some run out before
 /// another one takes over, and some after.
-const DEADLINE: u64 = 6;
+const DEADLINE: u64 = 8;
 /// Another server carries transfers out within this time.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 
