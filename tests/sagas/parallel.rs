@@ -20,6 +20,7 @@ use crate::accounts::{Account, AccountCommand, PATIENCE, cents, tell};
 on_every_store! {
     steps_of_one_stage_are_in_flight_at_once_and_undone_one_by_one_the_last_first
     a_step_that_is_done_while_the_other_of_its_stage_is_refused_is_undone_first
+    many_journeys_at_the_same_time_all_end
 }
 
 /// A journey: a train, then two rooms at the same time, then a tour; each costs an account 10.
@@ -200,4 +201,25 @@ async fn a_step_that_is_done_while_the_other_of_its_stage_is_refused_is_undone_f
         "saga.compensated",
     ];
     assert_eq!(told, expected);
+}
+
+/// A command that waits for its turn at the store must not keep the record of another from it.
+async fn many_journeys_at_the_same_time_all_end(store: Arc<dyn Store>) {
+    const JOURNEYS: i64 = 300;
+    let app = Annals::on(store).saga::<Journey>().start().await.unwrap();
+    for account in STEPS {
+        tell(&app, account, AccountCommand::Change(10 * JOURNEYS)).await;
+    }
+    let ids: Vec<String> = (0..JOURNEYS).map(|number| format!("j{number}")).collect();
+    for id in &ids {
+        app.start_saga(id, Journey).await.unwrap();
+    }
+    for id in &ids {
+        let ended = app.saga_ended::<Journey>(id, PATIENCE).await.unwrap();
+        assert_eq!(ended.status(), SagaStatus::Completed, "{id}");
+    }
+    for account in STEPS {
+        assert_eq!(cents(&app, account).await, 0, "{account}");
+    }
+    app.shutdown().await;
 }

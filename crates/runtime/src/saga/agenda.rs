@@ -36,8 +36,17 @@ pub(super) struct Agenda {
     written: Position,
     /// Whether something was noted since.
     noted: bool,
-    /// Since when the table lacks something that was noted, and how far it is.
-    behind: Option<(Instant, Position)>,
+    /// What the table lacks.
+    behind: Option<Lag>,
+}
+
+/// How the table is behind.
+#[derive(Clone, Copy, Debug)]
+struct Lag {
+    since: Instant,
+    /// How far it had to get by then; a log that grows is always a little ahead of it.
+    wanted: Position,
+    shown: Position,
 }
 
 impl Agenda {
@@ -150,17 +159,25 @@ impl Agenda {
     async fn look_for_lag(&mut self, store: &dyn Store) -> Result<bool, StoreError> {
         let record = store.projection(SagaDeadline::TABLE.name).await?;
         let shown = record.map_or(Position::START, |record| record.checkpoint.position);
-        let since = self.behind.map_or_else(Instant::now, |(since, _)| since);
-        self.behind = (shown < self.written).then_some((since, shown));
+        self.behind = match self.behind {
+            _ if shown >= self.written => None,
+            Some(lag) if shown < lag.wanted => Some(Lag { shown, ..lag }),
+            _ => Some(Lag {
+                since: Instant::now(),
+                wanted: self.written,
+                shown,
+            }),
+        };
         Ok(self.behind.is_some())
     }
 
     /// What is wrong with the table, when it has been behind for longer than memory makes up for.
     pub(super) fn lag(&self) -> Option<String> {
-        let (_, shown) = self.behind.filter(|(since, _)| since.elapsed() > SOON)?;
+        let lag = self.behind.filter(|lag| lag.since.elapsed() > SOON)?;
         Some(format!(
-            "what is due may come late: projection `{}` is at position {shown}, of {}",
+            "what is due may come late: projection `{}` is at position {}, of {}",
             SagaDeadline::TABLE.name,
+            lag.shown,
             self.written
         ))
     }

@@ -187,7 +187,7 @@ impl Desk {
 
     /// Neither those in trouble nor the others are kept waiting for ever, however many there are.
     fn next_in_turn(&mut self) -> Option<String> {
-        let (few, half) = (self.concurrent / 4, self.concurrent.div_ceil(2));
+        let (few, half) = ((self.concurrent / 4).max(1), self.concurrent.div_ceil(2));
         let next = self.troubled.next(few);
         let next = next.or_else(|| self.ready.pop_front());
         next.or_else(|| self.troubled.next(half))

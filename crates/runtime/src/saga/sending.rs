@@ -1,14 +1,18 @@
 //! The commands of one saga that are on their way.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    panic::resume_unwind,
+    sync::Arc,
+};
 
 use annals_core::{
     CommandId,
     saga::{Instance, ProcessManager},
 };
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::time::Instant;
+use tokio::{task::JoinSet, time::Instant};
+use tracing::Instrument as _;
 
 use super::delivery::{Delivery, Receivers};
 use crate::{command::Commands, projection::Backoff};
@@ -16,8 +20,10 @@ use crate::{command::Commands, projection::Backoff};
 /// Sends a saga's commands, any number at the same time.
 pub(super) struct Sending<'a> {
     receivers: &'a Receivers,
-    commands: &'a Commands,
-    on_the_way: FuturesUnordered<BoxFuture<'a, Sent>>,
+    commands: &'a Arc<Commands>,
+    /// Tasks of their own: were one left unpolled while its outcome's neighbour is recorded, a lock
+    /// or connection of the store that it has its turn for would be kept from the record for ever.
+    on_the_way: JoinSet<Sent>,
     ids: HashSet<CommandId>,
     /// Those that could not be sent just now.
     resting: BTreeMap<CommandId, Rest>,
@@ -37,11 +43,11 @@ struct Rest {
 }
 
 impl<'a> Sending<'a> {
-    pub(super) fn new(receivers: &'a Receivers, commands: &'a Commands) -> Self {
+    pub(super) fn new(receivers: &'a Receivers, commands: &'a Arc<Commands>) -> Self {
         Self {
             receivers,
             commands,
-            on_the_way: FuturesUnordered::new(),
+            on_the_way: JoinSet::new(),
             ids: HashSet::new(),
             resting: BTreeMap::new(),
         }
@@ -56,23 +62,28 @@ impl<'a> Sending<'a> {
             if rests || !self.ids.insert(id) {
                 continue;
             }
-            let (receivers, commands) = (self.receivers, self.commands);
+            let (receivers, commands) = (self.receivers.clone(), Arc::clone(self.commands));
             let (step, command) = (step.to_owned(), command.clone());
             let origin = instance.origin().cloned();
-            self.on_the_way.push(Box::pin(async move {
-                let sent = receivers.deliver(commands, &step, &command, origin.as_ref());
+            let sending = async move {
+                let sent = receivers.deliver(&commands, &step, &command, origin.as_ref());
                 Sent {
                     delivery: sent.await,
                     step,
                     command_id: id,
                 }
-            }));
+            };
+            self.on_the_way.spawn(sending.in_current_span());
         }
     }
 
     /// The next command of which something has come, if any is on its way.
     pub(super) async fn next(&mut self) -> Option<Sent> {
-        let sent = self.on_the_way.next().await?;
+        let sent = match self.on_the_way.join_next().await? {
+            Ok(sent) => sent,
+            // Not the aggregate's panic, which is an outcome. Nobody but the worker's end cancels.
+            Err(error) => resume_unwind(error.try_into_panic().ok()?),
+        };
         self.ids.remove(&sent.command_id);
         if !matches!(sent.delivery, Delivery::Trouble(_)) {
             self.resting.remove(&sent.command_id);

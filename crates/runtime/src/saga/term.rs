@@ -80,8 +80,9 @@ impl<P: ProcessManager> Runner<P> {
                 biased;
                 _ = stop.changed() => return Err(TermEnd::Stopping),
                 () = tokio::time::sleep_until(next_tick) => {
-                    next_tick = Instant::now() + self.options.poll;
                     self.tick(term).await?;
+                    // Counted from its end: a tick that takes long would else come first always.
+                    next_tick = Instant::now() + self.options.poll;
                 }
                 Some(joined) = term.workers.join_next() => {
                     let done = joined.map_err(|error| ended_by_itself("work on a saga", error))?;
