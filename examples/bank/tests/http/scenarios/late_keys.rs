@@ -39,7 +39,10 @@ async fn a_transfer_that_began_without_a_key_is_the_same_one_when_it_is_asked_fo
         assert_eq!(again.header("location"), first.header("location"));
         assert_eq!(again.header("log-position"), first.header("log-position"));
     }
+    // The key belongs to it from then on.
     let other = bank.send(keyed(99)).await;
+    other.problem(422, "idempotency-key-reused");
+    let other = bank.post("/transfers", body(99)).await;
     other.problem(409, "transfer-exists");
     assert_eq!(bank.events().await, events);
     bank.close().await;
