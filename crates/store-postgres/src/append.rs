@@ -22,7 +22,7 @@ use crate::{
 /// The first year that PostgreSQL's timestamps reach.
 const FIRST_YEAR: i32 = -4712;
 /// How often an append waits for inline projections that have missed much.
-const ROUNDS: usize = 5;
+pub(crate) const ROUNDS: usize = 5;
 const SAVEPOINT: &str = "SAVEPOINT annals_append";
 const RELEASE: &str = "RELEASE SAVEPOINT annals_append";
 const ROLL_BACK: &str = "ROLLBACK TO SAVEPOINT annals_append; RELEASE SAVEPOINT annals_append";
@@ -69,9 +69,7 @@ impl PostgresStore {
                 Err(Undone::Behind(projection)) => inline::catch_up(self, &projection).await?,
             }
         }
-        let error = StoreError::new(StoreErrorKind::Busy, DOING);
-        let problem = "others append faster than an inline projection catches up here";
-        Err(error.caused_by(problem).into())
+        Err(never_caught_up(DOING).into())
     }
 
     /// Appends, or leaves the transaction as it was.
@@ -183,4 +181,10 @@ fn not_in_transaction(error: sqlx::Error) -> StoreError {
 
 async fn run(conn: &mut PgConnection, text: &'static str) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(text).execute(conn).await.map(drop)
+}
+
+/// An inline projection that is behind again and again.
+pub(crate) fn never_caught_up(doing: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Busy, doing)
+        .caused_by("others append faster than an inline projection catches up here")
 }

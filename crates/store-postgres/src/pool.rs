@@ -30,7 +30,7 @@ use crate::{
 /// all of them may be broken.
 const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 /// How long an idle connection may take to show that it is alive.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+pub(crate) const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// For how long a server that is away is tried again.
 const AWAY: Duration = Duration::from_secs(5);
 /// The longest wait before it is tried again.
@@ -40,10 +40,25 @@ const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
 /// and so is what has served for so long, as servers keep things for each session.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
+/// Whether a connection that has been idle since then can be used.
+pub(crate) async fn is_alive(conn: &mut PgConnection, since: Instant) -> bool {
+    since.elapsed() <= TRUSTED_IDLE
+        || matches!(timeout(SIGN_OF_LIFE, conn.ping()).await, Ok(Ok(())))
+}
+
+/// Reads wait no longer for a lock than for an answer, or what is given up would stay on the server
+/// for as long as somebody else holds the lock, and the next try would join it. Transactions that
+/// write say for themselves how long they wait.
+const WAIT_FOR_NO_LOCK_FOR_EVER: &str = "SET lock_timeout = '9s'";
+/// What a client is not there for any more is broken off. Not every platform can tell.
+const END_WITH_THE_CLIENT: &str = "SET client_connection_check_interval = '2s'";
+
 /// A bounded number of connections, made when they are needed.
 #[derive(Debug)]
 pub(crate) struct Pool {
     connect: PgConnectOptions,
+    /// Whether a session is a connection's own, so that it may be set up for it.
+    own_sessions: bool,
     size: u32,
     /// Whoever has one of these may have a connection; they come in the order of asking.
     turns: Arc<Semaphore>,
@@ -75,6 +90,7 @@ impl Pool {
         let size = options.max_connections.max(1);
         Self {
             connect,
+            own_sessions: !options.transaction_pooling,
             size,
             turns: Arc::new(Semaphore::new(size as usize)),
             patience: options.acquire_timeout,
@@ -99,16 +115,16 @@ impl Pool {
         if self.is_closed() {
             return Err(closed(doing));
         }
-        while let Some(mut idle) = self.pop() {
-            let trusted = idle.since.elapsed() <= TRUSTED_IDLE
-                || matches!(timeout(SIGN_OF_LIFE, idle.conn.ping()).await, Ok(Ok(())));
-            if trusted {
+        if let Some(mut idle) = self.pop() {
+            if is_alive(&mut idle.conn, idle.since).await {
                 return Ok(Lent {
                     conn: idle.conn,
                     made: idle.made,
                     _turn: turn,
                 });
             }
+            // What ended this one has ended the others, and each would take its time to show it.
+            self.forget_idle();
         }
         Ok(Lent {
             conn: self.connect(doing).await?,
@@ -150,9 +166,28 @@ impl Pool {
         self.closed.load(Ordering::SeqCst)
     }
 
+    /// Closes the connections that nobody has.
+    fn forget_idle(&self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.clear();
+    }
+
     fn pop(&self) -> Option<Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.pop()
+    }
+
+    async fn connect_once(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut conn = self.connect.connect().await?;
+        if self.own_sessions {
+            sqlx::raw_sql(WAIT_FOR_NO_LOCK_FOR_EVER)
+                .execute(&mut conn)
+                .await?;
+            if let Err(error) = sqlx::raw_sql(END_WITH_THE_CLIENT).execute(&mut conn).await {
+                tracing::debug!(%error, "the server can't notice that a client went away");
+            }
+        }
+        Ok(conn)
     }
 
     /// Makes a connection. A server that is away or starts up is tried again for a while.
@@ -160,7 +195,7 @@ impl Pool {
         let deadline = Instant::now() + AWAY;
         let mut pause = Duration::from_millis(10);
         loop {
-            let connected = timeout_at(deadline, self.connect.connect()).await;
+            let connected = timeout_at(deadline, self.connect_once()).await;
             let error = match connected {
                 Ok(Ok(conn)) => return Ok(conn),
                 Ok(Err(error)) => failed(doing)(error),

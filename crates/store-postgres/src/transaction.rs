@@ -50,6 +50,10 @@ pub(crate) struct Connections {
 }
 
 const FORGET: &str = "; DEALLOCATE ALL";
+/// How a read begins behind a pooler that gives out connections by transaction. It waits no longer
+/// for a lock than for an answer.
+const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; DEALLOCATE ALL; \
+    SET LOCAL lock_timeout = '9s'; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
 /// How a transaction that writes begins, but for its end.
 ///
@@ -84,9 +88,7 @@ impl Connections {
             sql,
             lock_timeout: options.lock_timeout,
             begin: begin.into(),
-            begin_reading: options
-                .transaction_pooling
-                .then_some("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; DEALLOCATE ALL"),
+            begin_reading: options.transaction_pooling.then_some(BEGIN_READING),
         }
     }
 

@@ -9,6 +9,7 @@ use annals_core::{
 
 use crate::{
     PostgresStore, Shared,
+    append::{ROUNDS, never_caught_up},
     error::{failed, is_unique_violation},
     facts::{self, found_append},
     insert::{NewRow, insert},
@@ -53,6 +54,7 @@ pub(crate) async fn import(
     appends: Vec<RecordedAppend>,
 ) -> Result<Position, StoreError> {
     let piece = Arc::new((events, appends));
+    let mut rounds = 0..ROUNDS;
     let head = loop {
         let shared = Arc::clone(&store.shared);
         let imported = store.transaction(IMPORT, Arc::clone(&piece), move |session, piece| {
@@ -61,7 +63,10 @@ pub(crate) async fn import(
         });
         match imported.await {
             Ok(head) => break head,
-            Err(Undone::Behind(projection)) => inline::catch_up(store, &projection).await?,
+            Err(Undone::Behind(projection)) => match rounds.next() {
+                Some(_) => inline::catch_up(store, &projection).await?,
+                None => return Err(never_caught_up(IMPORT)),
+            },
             Err(Undone::Store(error)) => return Err(error),
         }
     };

@@ -49,7 +49,9 @@ async fn step(
 ) -> Result<bool, FoldError> {
     let mut conn = writer.link.take().await?;
     let sql = writer.link.sql.clone();
-    let mut transaction = writer.link.begin(&mut conn).await.map_err(failed(DOING))?;
+    let patience = writer.lock_timeout.saturating_add(PATIENCE);
+    let begun = timeout(PATIENCE, writer.link.begin(&mut conn)).await;
+    let mut transaction = begun.map_err(|_| silent(DOING))?.map_err(failed(DOING))?;
     let mut session = Session {
         conn: &mut transaction,
         sql: &sql,
@@ -65,16 +67,19 @@ async fn step(
         check_alive(&mut session).await?;
         Ok(more)
     };
-    let done = timeout(PATIENCE, work).await;
-    let done = done.unwrap_or_else(|_| Err(silent(DOING).into()));
+    let done = timeout(patience, work).await;
+    let Ok(done) = done else {
+        return Err(silent(DOING).into());
+    };
     let ended = match done {
-        Ok(_) => transaction.commit().await,
-        Err(_) => transaction.rollback().await,
+        Ok(_) => timeout(PATIENCE, transaction.commit()).await,
+        Err(_) => timeout(PATIENCE, transaction.rollback()).await,
     };
     match ended {
-        Ok(()) => writer.link.put(conn),
-        Err(error) if done.is_ok() => return Err(failed(DOING)(error).into()),
-        Err(_) => {}
+        Ok(Ok(())) => writer.link.put(conn),
+        Ok(Err(error)) if done.is_ok() => return Err(failed(DOING)(error).into()),
+        Err(_) if done.is_ok() => return Err(silent(DOING).into()),
+        Ok(Err(_)) | Err(_) => {}
     }
     done
 }

@@ -7,11 +7,13 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Postgres, Row as _,
     Transaction, postgres::PgConnectOptions,
 };
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::{
     error::{failed, silent},
     open::CONNECT_TIMEOUT,
+    pool::{SIGN_OF_LIFE, is_alive},
     sql::{self, Sql},
 };
 
@@ -24,6 +26,8 @@ pub(crate) struct Link {
     look: Arc<str>,
     /// None at first, while it is in use, and after it was given up.
     conn: Option<PgConnection>,
+    /// When it was put back last.
+    since: Instant,
 }
 
 /// An open transaction under the append lock.
@@ -52,16 +56,19 @@ impl Link {
             look: sql.text(sql::LOOK_AT_HEAD),
             sql,
             conn: None,
+            since: Instant::now(),
         }
     }
 
     /// Takes the connection out, to be put back when its transaction has ended cleanly. One that
     /// is dropped instead is closed, and the server undoes what it was in the middle of.
     pub(super) async fn take(&mut self) -> Result<PgConnection, StoreError> {
-        if let Some(conn) = self.conn.take() {
+        if let Some(mut conn) = self.conn.take()
+            && is_alive(&mut conn, self.since).await
+        {
             return Ok(conn);
         }
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, self.connect.connect()).await;
+        let connected = timeout(CONNECT_TIMEOUT, self.connect.connect()).await;
         connected
             .map_err(|_| silent("connect to the database"))?
             .map_err(failed("connect to the database"))
@@ -69,6 +76,7 @@ impl Link {
 
     pub(super) fn put(&mut self, conn: PgConnection) {
         self.conn = Some(conn);
+        self.since = Instant::now();
     }
 
     /// Begins a transaction, takes the append lock, and looks at the log: in one round trip, or
@@ -114,10 +122,13 @@ impl Link {
 
     /// Closes the connection.
     pub(super) async fn close(&mut self) {
-        if let Some(conn) = self.conn.take()
-            && let Err(error) = conn.close().await
-        {
-            tracing::warn!(%error, "the connection that appends did not close cleanly");
+        let Some(conn) = self.conn.take() else { return };
+        match timeout(SIGN_OF_LIFE, conn.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the connection that appends did not close cleanly");
+            }
+            Err(_) => tracing::warn!("the connection that appends did not close in time"),
         }
     }
 }

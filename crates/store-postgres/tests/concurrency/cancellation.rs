@@ -66,6 +66,8 @@ async fn nothing_acknowledged_is_missing_when_callers_go_away() {
         // The last one waits behind whatever append is still under way.
         let last = numbered.append(TASKS, round);
         store.append(last).await.expect("nothing is in the way");
+        // And this one behind whatever has a connection of the pool still.
+        store.head().await.expect("a connection");
         assert_eq!(
             idle_in_transaction(&cluster).await,
             0,

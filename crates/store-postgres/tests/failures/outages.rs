@@ -153,3 +153,46 @@ async fn a_node_goes_on_by_itself_after_its_connections_went_silent() {
         .await
         .expect("closing does not wait for ever");
 }
+
+/// What is given up on this side waits on for the lock on the other, if nobody sees to it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn reads_that_a_lock_keeps_waiting_leave_no_sessions_behind() {
+    const CONNECTIONS: u32 = 3;
+    // For appends, and to listen.
+    const OTHERS: usize = 2;
+    let cluster = Cluster::create();
+    let options = PostgresOptions {
+        max_connections: CONNECTIONS,
+        ..PostgresOptions::default()
+    };
+    let store = PostgresStore::open(&cluster.url(), options).await.unwrap();
+    let mut other = PgConnection::connect(&cluster.url()).await.unwrap();
+    let mut locks = other.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE annals.events")
+        .execute(&mut *locks)
+        .await
+        .unwrap();
+    // Longer than two reads may take, one after the other.
+    let end = tokio::time::Instant::now() + Duration::from_secs(25);
+    let readers: Vec<_> = (0..2 * CONNECTIONS)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                while tokio::time::Instant::now() < end {
+                    let error = store.head().await.expect_err("the table is locked");
+                    assert_eq!(error.kind(), StoreErrorKind::Busy, "{error:?}");
+                }
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.expect("it is told each time");
+    }
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'annals'";
+    let sessions: usize = cluster.sql(sessions).parse().unwrap();
+    let expected = CONNECTIONS as usize + OTHERS;
+    assert!(sessions <= expected, "{sessions} sessions of {expected}");
+    locks.rollback().await.unwrap();
+    assert_eq!(store.head().await.unwrap(), Position::START);
+    store.close().await;
+}

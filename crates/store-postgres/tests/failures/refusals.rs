@@ -6,7 +6,7 @@ use annals_testing::postgres::Cluster;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
-use crate::accounts::{RESUMED_WITHIN, SOON, deposit, head, open};
+use crate::accounts::{SOON, deposit, head, open};
 
 /// An append, which must answer in time, whatever it answers.
 async fn append(store: &PostgresStore, append: Append) -> Result<Appended, AppendError> {
@@ -34,7 +34,7 @@ fn refusal(result: Result<Appended, AppendError>) -> (StoreErrorKind, bool) {
 /// Appends until it succeeds, since a refusal may still be on its way.
 async fn recovers(store: &PostgresStore, number: u64) {
     let succeeds = async { while append(store, deposit(1, 1, number)).await.is_err() {} };
-    let succeeded = timeout(RESUMED_WITHIN, succeeds).await;
+    let succeeded = timeout(SOON, succeeds).await;
     succeeded.expect("the store soon goes on by itself");
 }
 

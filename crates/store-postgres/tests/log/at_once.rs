@@ -1,8 +1,11 @@
 //! Batches that are one statement.
 
+use std::time::Duration;
+
 use annals_core::{EventStore as _, Expected};
 use annals_postgres::{PostgresOptions, PostgresStore};
 use annals_testing::postgres::Cluster;
+use tokio::time::{sleep, timeout};
 
 use crate::sample::append;
 
@@ -27,9 +30,15 @@ async fn tries(cluster: &Cluster) -> usize {
     }
     // A session counts until it ends.
     store.close().await;
-    while cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'annals'")
-        != "0"
-    {}
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'annals'";
+    let counted = async {
+        while cluster.sql(sessions) != "0" || calls() == before {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), counted)
+        .await
+        .expect("the sessions end");
     calls() - before
 }
 

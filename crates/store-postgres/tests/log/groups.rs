@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use annals_core::{AppendError, EventStore as _, Expected, Position, StoreErrorKind, Version};
+use annals_core::{
+    AppendError, Direction, EventStore as _, Expected, LogRead, Position, StoreErrorKind,
+    StoredEvent, Version,
+};
 use annals_postgres::PostgresOptions;
 use annals_testing::postgres::TestSchema;
 use futures_util::future::join_all;
@@ -35,6 +38,36 @@ async fn a_conflict_in_a_group_fails_its_own_caller_only() {
     }
     assert_eq!(conflicts, 50);
     assert_eq!(store.head().await.unwrap(), Position::new(150));
+    store.close().await;
+}
+
+/// A page leaves payloads of more than 16,384 bytes out.
+#[tokio::test(flavor = "multi_thread")]
+async fn payloads_come_back_whether_or_not_they_are_packed_with_their_page() {
+    let schema = TestSchema::create().await;
+    let store = open(&schema).await;
+    let payloads: Vec<Vec<u8>> = [16_385, 0, 16_383, 16_384, 1, 40_000, 16_384, 0]
+        .into_iter()
+        .map(|length| (0..length).map(|index| (index % 251) as u8).collect())
+        .collect();
+    let all: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+    let appended = store
+        .append(append("account-1", Expected::NoStream, &all))
+        .await;
+    assert_eq!(appended.unwrap().position, Position::new(all.len() as u64));
+    let contents = |events: Vec<StoredEvent>| -> Vec<_> {
+        events.into_iter().map(|event| event.payload).collect()
+    };
+    let forwards = LogRead::after(Position::START, 100);
+    let backwards = LogRead {
+        direction: Direction::Backwards,
+        ..forwards.clone()
+    };
+    let log = contents(store.read_log(forwards).await.unwrap().events);
+    assert!(log == payloads, "in order of position");
+    let mut log = contents(store.read_log(backwards).await.unwrap().events);
+    log.reverse();
+    assert!(log == payloads, "against it");
     store.close().await;
 }
 
