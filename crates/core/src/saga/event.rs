@@ -237,3 +237,21 @@ impl SagaEvent {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recall_that_an_earlier_release_wrote_is_read() {
+        let written = br#"{"step": "credit", "reason": "it took too long"}"#;
+        let read = SagaEvent::decode("saga.recalled", 1, written).unwrap();
+        let recalled = SagaEvent::Recalled {
+            step: "credit".to_owned(),
+            reason: "it took too long".to_owned(),
+            due: None,
+            now: None,
+        };
+        assert_eq!(read, Some(recalled));
+    }
+}

@@ -1,7 +1,7 @@
 //! Which sagas are being worked on, and what waits for them.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -39,8 +39,8 @@ pub(super) struct Desk {
 #[derive(Debug)]
 struct Work {
     inbox: Arc<Inbox>,
-    /// The events that it was given.
-    given: Vec<Position>,
+    /// The events that it was given and is not known to have taken in, in order.
+    given: VecDeque<Position>,
 }
 
 /// What is to be done for a saga.
@@ -144,7 +144,7 @@ impl Desk {
         let order = match self.working.get_mut(id) {
             Some(work) => match work.inbox.order(order) {
                 Some(order) => order,
-                None => return work.given.push(position),
+                None => return work.given.push_back(position),
             },
             None => order,
         };
@@ -193,14 +193,29 @@ impl Desk {
         next.or_else(|| self.troubled.next(half))
     }
 
+    /// Keeps no event any longer that a worker has taken in, though it goes on for as long as one of
+    /// its saga's commands is on its way.
+    pub(super) fn close_taken_in(&mut self) {
+        let mut taken_in = Vec::new();
+        for work in self.working.values_mut() {
+            let number = work.inbox.newly_taken_in().min(work.given.len());
+            taken_in.extend(work.given.drain(..number));
+        }
+        taken_in
+            .into_iter()
+            .for_each(|position| self.close(position));
+    }
+
     /// A worker is done with the events of a saga that it was given, but for those that it leaves.
     pub(super) fn done(&mut self, done: Done) {
-        let left: HashSet<Position> = done.left.iter().map(|order| order.event.position).collect();
-        let work = self.working.remove(&done.id);
-        let given = work.into_iter().flat_map(|work| work.given);
-        for position in given.filter(|position| !left.contains(position)) {
-            self.close(position);
-        }
+        let given = self.working.remove(&done.id).map(|work| work.given);
+        let given = given.unwrap_or_default();
+        // Events are taken in in the order in which they were given.
+        let taken_in = given.len().saturating_sub(done.left.len());
+        given
+            .into_iter()
+            .take(taken_in)
+            .for_each(|position| self.close(position));
         self.troubled.end(&done.id);
         // What is left comes before what arrived meanwhile.
         let mut orders = done.left;
@@ -445,6 +460,29 @@ mod tests {
             .map(|order| order.event.position.get())
             .collect();
         assert_eq!(positions, [3, 4]);
+    }
+
+    #[test]
+    fn what_a_worker_has_taken_in_is_open_no_more_though_it_goes_on() {
+        let mut desk = desk();
+        for position in 1..=2 {
+            desk.order("1", order(position));
+        }
+        let job = desk.next().unwrap();
+        for position in 3..=10 {
+            desk.order("1", order(position));
+        }
+        assert!(desk.is_full());
+        (0..9).for_each(|_| job.inbox.took_in());
+        desk.close_taken_in();
+        assert!(!desk.is_full());
+        assert_eq!(desk.first_open(), Some(10.into()));
+        // It meets its end before the desk has asked about the last.
+        job.inbox.took_in();
+        job.inbox.take();
+        assert!(job.inbox.close().is_empty());
+        done(&mut desk, 3);
+        assert_eq!(desk.first_open(), None);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(super) struct Inbox {
 struct Incoming {
     orders: VecDeque<Order>,
     seen: Version,
+    /// How many events the worker has taken in since it was last asked.
+    taken_in: usize,
     closed: bool,
 }
 
@@ -58,6 +60,16 @@ impl Inbox {
     pub(super) fn take(&self) -> (VecDeque<Order>, Version) {
         let mut incoming = self.incoming();
         (std::mem::take(&mut incoming.orders), incoming.seen)
+    }
+
+    /// The saga's stream has one more of the events that the worker was given, the first of them.
+    pub(super) fn took_in(&self) {
+        self.incoming().taken_in += 1;
+    }
+
+    /// How many events the saga's stream has in addition to those that this has told before.
+    pub(super) fn newly_taken_in(&self) -> usize {
+        std::mem::take(&mut self.incoming().taken_in)
     }
 
     /// The worker leaves; what it has not taken by now is given back.

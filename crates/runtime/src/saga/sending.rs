@@ -53,9 +53,10 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Sends what is due and not on its way yet.
+    /// Sends what is due and not on its way yet, but for what is to be taken back.
     pub(super) fn send<P: ProcessManager>(&mut self, instance: &Instance<P>, now: DateTime<Utc>) {
-        for (step, command) in instance.due_commands(now) {
+        let due = instance.due_commands(now);
+        for (step, command) in due.filter(|(_, command)| command.recalled.is_none()) {
             let id = command.command_id;
             let rest = self.resting.get(&id);
             let rests = rest.is_some_and(|rest| rest.until > Instant::now());

@@ -141,6 +141,7 @@ impl<P: ProcessManager> Runner<P> {
     /// What is done from time to time: the lease, the checkpoint, the clock.
     async fn tick(&mut self, term: &mut Term<P>) -> Result<(), TermEnd> {
         self.renew(term).await?;
+        term.desk.close_taken_in();
         if Instant::now() >= term.commit_at {
             self.commit(term).await?;
         }

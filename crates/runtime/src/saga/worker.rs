@@ -1,7 +1,11 @@
 //! One saga's work: react, append, send, again, until there is nothing to do now.
 
 use std::{
-    collections::VecDeque, marker::PhantomData, panic::AssertUnwindSafe, sync::Arc, time::Duration,
+    collections::{HashSet, VecDeque},
+    marker::PhantomData,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::Duration,
 };
 
 use annals_core::{
@@ -157,7 +161,7 @@ impl<P: ProcessManager> Worker<P> {
         let has_ended = instance.status().is_final();
         if instance.halted().is_none() && !has_ended {
             let reason = with_causes(&error);
-            if job.failures < PATIENCE || !keeper.halt(&mut instance, reason).await? {
+            if job.failures < PATIENCE || !keeper.record_halt(&mut instance, reason).await? {
                 return Err(error.into());
             }
         }
@@ -171,7 +175,11 @@ impl<P: ProcessManager> Worker<P> {
     }
 
     /// Records that the saga's code can't go on, unless somebody else writes first.
-    async fn halt(&self, instance: &mut Instance<P>, reason: String) -> Result<bool, WorkError> {
+    async fn record_halt(
+        &self,
+        instance: &mut Instance<P>,
+        reason: String,
+    ) -> Result<bool, WorkError> {
         let stuck = SagaEvent::Stuck {
             step: None,
             due: None,
@@ -195,7 +203,7 @@ impl<P: ProcessManager> Worker<P> {
     async fn drive(&self, instance: &mut Instance<P>, job: &mut Job) -> Result<(), WorkError> {
         let mut sending = Sending::new(&self.receivers, &self.journal.commands);
         loop {
-            self.take_orders(instance, &mut job.orders).await?;
+            self.take_orders(instance, job).await?;
             self.fire_due(instance).await?;
             self.take_back(instance).await?;
             if !*self.halt.borrow() {
@@ -220,15 +228,16 @@ impl<P: ProcessManager> Worker<P> {
     async fn take_orders(
         &self,
         instance: &mut Instance<P>,
-        orders: &mut VecDeque<Order>,
+        job: &mut Job,
     ) -> Result<(), WorkError> {
-        while let Some(order) = orders.front() {
+        while let Some(order) = job.orders.front() {
             if order.starts || exists(instance) {
                 let cause = CausationId::from(order.event.id);
                 let event = Cause::Event(order.event.clone());
                 self.settle(instance, event, Some(cause)).await?;
             }
-            orders.pop_front();
+            job.orders.pop_front();
+            job.inbox.took_in();
         }
         Ok(())
     }
@@ -263,13 +272,18 @@ impl<P: ProcessManager> Worker<P> {
     }
 
     async fn take_back(&self, instance: &mut Instance<P>) -> Result<(), WorkError> {
+        // One whose rejection can't be read stays.
+        let mut done = HashSet::new();
         loop {
             let mut outstanding = instance.outstanding().iter();
-            let recalled = outstanding.find(|(_, command)| command.recalled.is_some());
+            let recalled = outstanding.find(|(_, command)| {
+                command.recalled.is_some() && !done.contains(&command.command_id)
+            });
             let Some((step, command)) = recalled else {
                 return Ok(());
             };
             let (step, command_id) = (step.clone(), command.command_id);
+            done.insert(command_id);
             let taken_back = Cause::TakenBack { step, command_id };
             self.settle(instance, taken_back, Some(command_id.into()))
                 .await?;
@@ -339,7 +353,14 @@ impl<P: ProcessManager> Worker<P> {
             }
             match self.journal.write(instance, reaction, causation).await? {
                 Written::Done => return Ok(()),
-                Written::Lost => *instance = self.load(&instance.stream().clone()).await?,
+                Written::Lost => {
+                    let version = instance.version();
+                    *instance = self.load(&instance.stream().clone()).await?;
+                    // Nobody wrote first: it is dealt with by an event that can't be read.
+                    if instance.version() == version && !instance.is_whole() {
+                        return Ok(());
+                    }
+                }
                 Written::CarriedOut(position) => {
                     if let Cause::Refused {
                         step, command_id, ..

@@ -93,3 +93,14 @@ pub(crate) fn builder(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Builder {
             ..SagaOptions::default()
         })
 }
+
+/// Waits until something holds.
+pub(crate) async fn until(holds: impl AsyncFn() -> bool) {
+    let holds = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let holds = tokio::time::timeout(PATIENCE, holds);
+    holds.await.expect("it never comes about");
+}

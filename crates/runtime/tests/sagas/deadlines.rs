@@ -9,7 +9,7 @@ use annals_core::{
 
 use crate::{
     accounts::{AccountCommand, transfer},
-    bank::Bank,
+    bank::{Bank, until},
 };
 
 async fn fired(bank: &Bank) -> usize {
@@ -35,17 +35,12 @@ async fn frozen() -> Bank {
 }
 
 async fn until_credit_is_refused(bank: &Bank, id: &str) {
-    loop {
+    until(async || {
         let saga = bank.saga(id).await;
-        if saga
-            .outstanding()
-            .get("credit")
-            .is_some_and(|credit| credit.refusals > 0)
-        {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
+        let credit = saga.outstanding().get("credit");
+        credit.is_some_and(|credit| credit.refusals > 0)
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     accounts::{Account, AccountCommand, AccountEvent},
-    bank::{PATIENCE, builder},
+    bank::{PATIENCE, builder, until},
 };
 
 /// Whether finding out whose event it is panics for the account `cursed`.
@@ -110,13 +110,7 @@ async fn stopped(store: &MemoryStore, runner: &str) -> ProjectionRecord {
 }
 
 async fn until_there<const LENIENT: bool>(app: &App, id: &String) {
-    let there = async {
-        while app.process::<Watch<LENIENT>>(id).await.unwrap().is_none() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let there = tokio::time::timeout(PATIENCE, there).await;
-    there.expect("the process does not begin");
+    until(async || app.process::<Watch<LENIENT>>(id).await.unwrap().is_some()).await;
 }
 
 #[tokio::test]
@@ -169,9 +163,7 @@ async fn a_panic_over_whose_event_it_is_stops_the_process_until_a_retry() {
 async fn whoever_gets_the_lease_next_finds_the_failure_recorded() {
     let store = Arc::<MemoryStore>::default();
     let app = watching::<false>(&store).await;
-    while !app.sagas().health()[0].leading {
-        tokio::task::yield_now().await;
-    }
+    until(async || app.sagas().health()[0].leading).await;
     let next = tokio::spawn({
         let store = Arc::clone(&store);
         async move {

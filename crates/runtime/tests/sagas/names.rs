@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::{
     accounts::{Account, AccountCommand, AccountEvent},
-    bank::{PATIENCE, builder},
+    bank::{PATIENCE, builder, until},
 };
 
 /// Pays into account `a` until it was done `times` times, whenever it was taken back once more.
@@ -177,16 +177,6 @@ impl Node {
         })
         .await;
     }
-}
-
-async fn until(holds: impl AsyncFn() -> bool) {
-    let holds = async {
-        while !holds().await {
-            tokio::task::yield_now().await;
-        }
-    };
-    let holds = tokio::time::timeout(PATIENCE, holds);
-    holds.await.expect("it never comes about");
 }
 
 /// How often something was paid into account `a`.

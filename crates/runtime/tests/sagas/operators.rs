@@ -12,7 +12,7 @@ use annals_testing::{clock::dawn, given::ProjectionScenario};
 
 use crate::{
     accounts::{AccountCommand, Transfer, transfer},
-    bank::{Bank, PATIENCE, builder},
+    bank::{Bank, PATIENCE, builder, until},
 };
 
 #[tokio::test]
@@ -128,9 +128,7 @@ async fn a_stuck_saga_goes_on_when_it_is_retried() {
     bank.tell("a", AccountCommand::Deposit { cents: 100 }).await;
     bank.tell("b", AccountCommand::Freeze).await;
     bank.start("1", transfer("a", "b", 30)).await;
-    while !bank.saga("1").await.outstanding().contains_key("credit") {
-        tokio::task::yield_now().await;
-    }
+    until(async || bank.saga("1").await.outstanding().contains_key("credit")).await;
     bank.tell("a", AccountCommand::Freeze).await;
     let stuck = bank.ended_in_time("1", Duration::from_secs(1)).await;
     assert_eq!(stuck.status(), SagaStatus::Stuck);
@@ -151,9 +149,7 @@ async fn stuck() -> Bank {
     let id = "1".to_owned();
     let starting = bank.app.start_saga(&id, transfer("a", "b", 30));
     starting.actor("alice").await.unwrap();
-    while !bank.saga("1").await.outstanding().contains_key("credit") {
-        tokio::task::yield_now().await;
-    }
+    until(async || bank.saga("1").await.outstanding().contains_key("credit")).await;
     bank.tell("a", AccountCommand::Close).await;
     let stuck = bank.ended_in_time("1", Duration::from_secs(1)).await;
     assert_eq!(stuck.status(), SagaStatus::Stuck);
@@ -233,13 +229,7 @@ async fn a_command_of_an_abandoned_saga_is_taken_back_though_its_node_dies_after
     store.release("saga:transfer", "dead").await.unwrap();
 
     let next = Bank::on(store, clock).await;
-    let taken_back = async {
-        while !next.saga("1").await.outstanding().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let taken_back = tokio::time::timeout(PATIENCE, taken_back).await;
-    taken_back.expect("it is never taken back");
+    until(async || next.saga("1").await.outstanding().is_empty()).await;
     assert_eq!(next.saga("1").await.status(), SagaStatus::Abandoned);
 }
 

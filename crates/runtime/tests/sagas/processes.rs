@@ -11,7 +11,7 @@ use annals_testing::clock::ManualClock;
 
 use crate::{
     accounts::{Account, AccountCommand, AccountEvent},
-    bank::{PATIENCE, builder},
+    bank::{PATIENCE, builder, until},
 };
 
 /// Unfreezes an account a day after it was frozen, unless it is closed before.
@@ -77,9 +77,8 @@ async fn tell(app: &App, account: &str, command: AccountCommand) {
 }
 
 async fn until_there(app: &App, id: &str) {
-    while app.process::<Thaw>(&id.to_owned()).await.unwrap().is_none() {
-        tokio::task::yield_now().await;
-    }
+    let id = id.to_owned();
+    until(async || app.process::<Thaw>(&id).await.unwrap().is_some()).await;
 }
 
 #[tokio::test]

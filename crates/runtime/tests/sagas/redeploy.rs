@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     accounts::{Account, AccountCommand, transfer},
-    bank::{Bank, PATIENCE, builder},
+    bank::{Bank, PATIENCE, builder, until},
 };
 
 /// What a transfer is in the next release: it takes a fee, does not wait for frozen accounts, and
@@ -51,14 +51,12 @@ async fn redeployed<const PATIENT: bool>() -> Bank {
     bank.tell("a", AccountCommand::Deposit { cents: 100 }).await;
     bank.tell("b", AccountCommand::Freeze).await;
     bank.start("old", transfer("a", "b", 30)).await;
-    loop {
+    until(async || {
         let saga = bank.saga("old").await;
         let credit = saga.outstanding().get("credit");
-        if credit.is_some_and(|credit| credit.refusals > 0) {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
+        credit.is_some_and(|credit| credit.refusals > 0)
+    })
+    .await;
     bank.app.sagas().shutdown().await;
     bank.app.projections().shutdown().await;
     let Bank { store, clock, .. } = bank;

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    Append, EventId, EventStore as _, EventType, Expected, MemoryStore, Metadata, NewEvent,
+    Append, CommandId, EventId, EventStore as _, EventType, Expected, MemoryStore, Metadata,
+    NewEvent,
     saga::{Plan, Saga, SagaStatus},
 };
 use annals_runtime::{App, OperateError, SagaOverview, SagaQuery, SagaView};
@@ -213,9 +214,8 @@ async fn a_release_that_comes_soon_enough_finds_the_saga_running() {
     assert_eq!(ended.unwrap().status(), SagaStatus::Completed);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_saga_with_an_event_of_a_later_release_is_shown_and_can_be_abandoned() {
-    let post = Post::with_a_parcel().await;
+/// An event of a later release, for the parcel.
+fn levitated() -> Append {
     let id = EventId::new(Uuid::from_u128(7));
     let event = NewEvent {
         id,
@@ -226,8 +226,13 @@ async fn a_saga_with_an_event_of_a_later_release_is_shown_and_can_be_abandoned()
         metadata: Metadata::caused_by(id.into(), id.uuid().into()),
     };
     let stream = annals_core::saga::saga_stream(KIND, "1").unwrap();
-    let append = Append::to(stream, Expected::Any, vec![event], chrono::Utc::now());
-    post.store.append(append).await.unwrap();
+    Append::to(stream, Expected::Any, vec![event], chrono::Utc::now())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_saga_with_an_event_of_a_later_release_is_shown_and_can_be_abandoned() {
+    let post = Post::with_a_parcel().await;
+    post.store.append(levitated()).await.unwrap();
     let post = post.release::<Parcel>().await;
 
     let view = post.until(|view| view.status == SagaStatus::Stuck).await;
@@ -245,4 +250,22 @@ async fn a_saga_with_an_event_of_a_later_release_is_shown_and_can_be_abandoned()
     assert_eq!(view.status, SagaStatus::Abandoned);
     post.until_health_names_it(false).await;
     assert_eq!(post.cents("a").await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_saga_is_left_alone_though_a_later_release_took_its_command_back() {
+    let post = Post::with_a_parcel().await;
+    let command = CommandId::from_key("saga saga-parcel:1", "sent#0");
+    let taken_back = levitated().once(command.into(), *b"annals: recalled");
+    post.store.append(taken_back).await.unwrap();
+    let post = post.release::<Parcel>().await;
+    post.until(|view| view.status == SagaStatus::Stuck).await;
+    post.until_health_names_it(true).await;
+
+    post.app.sagas().abandon(KIND, "1", "lost").await.unwrap();
+    post.until_health_names_it(false).await;
+    assert_eq!(
+        (post.shown().await.outstanding.len(), post.cents("a").await),
+        (1, 0)
+    );
 }

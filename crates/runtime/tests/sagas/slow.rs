@@ -69,9 +69,9 @@ async fn the_deadline_of_a_slow_step_takes_it_back_for_good() {
         (ended.status(), ended.reason()),
         (SagaStatus::Compensated, Some("slow: not done within 60s"))
     );
-    // Whatever comes of it now, it has no effect any more.
+    // The store gets to it only now, when it has no effect any more.
     bank.hurry();
-    bank.until_read().await;
+    bank.until_decided().await;
     assert_eq!((bank.cents("slow").await, bank.cents("b").await), (0, 0));
 }
 
@@ -136,7 +136,7 @@ async fn a_saga_that_is_abandoned_takes_back_what_is_slow() {
     bank.until::<Gift>("1", |saga| !waits_for("slow")(saga))
         .await;
     bank.hurry();
-    bank.until_read().await;
+    bank.until_decided().await;
     assert_eq!((bank.cents("slow").await, bank.cents("b").await), (0, 1));
 }
 
@@ -155,7 +155,7 @@ impl ProcessManager for Relief {
         let account = event.stream.id().to_owned();
         match event.event {
             AccountEvent::Frozen => Correlation::Start(account),
-            AccountEvent::Closed => Correlation::Continue(account),
+            AccountEvent::Closed | AccountEvent::Deposited { .. } => Correlation::Continue(account),
             _ => Correlation::None,
         }
     }
@@ -172,7 +172,10 @@ impl ProcessManager for Relief {
                 let give = AccountCommand::Deposit { cents: 1 };
                 actions.send::<Account>("give", &"slow".to_owned(), give);
             }
-            Input::Event(_) => actions.recall("give", "it is closed"),
+            Input::Event(event) if event.event == AccountEvent::Closed => {
+                actions.recall("give", "it is closed");
+            }
+            Input::Event(_) => {}
             Input::Rejected { reason, .. } => actions.fail(*reason),
             _ => actions.complete(),
         }
@@ -193,4 +196,21 @@ async fn an_event_reaches_a_process_beside_its_slow_command() {
         (ended.status(), ended.reason()),
         (SagaStatus::Failed, Some("it is closed"))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_process_takes_in_beside_its_slow_command_does_not_add_up() {
+    const WAITING: usize = 4;
+    let bank = Bank::open(WAITING, |builder| builder.process_manager::<Relief>()).await;
+    bank.tell("a", AccountCommand::Freeze).await;
+    bank.until_slow().await;
+    bank.tell("a", AccountCommand::Unfreeze).await;
+    for _ in 0..3 * WAITING {
+        bank.tell("a", AccountCommand::Deposit { cents: 1 }).await;
+        bank.until_read().await;
+    }
+    bank.tell("a", AccountCommand::Close).await;
+    let id = "a".to_owned();
+    let ended = bank.app.process_ended::<Relief>(&id, PATIENCE);
+    assert_eq!(ended.await.unwrap().reason(), Some("it is closed"));
 }

@@ -6,7 +6,7 @@ use annals_core::saga::SagaStatus;
 
 use crate::{
     accounts::{AccountCommand, transfer},
-    bank::Bank,
+    bank::{Bank, until},
 };
 
 #[tokio::test]
@@ -73,9 +73,7 @@ async fn a_compensation_that_keeps_failing_leaves_the_saga_stuck_until_an_operat
     bank.tell("a", AccountCommand::Deposit { cents: 100 }).await;
     bank.tell("b", AccountCommand::Freeze).await;
     bank.start("1", transfer("a", "b", 30)).await;
-    while !bank.saga("1").await.outstanding().contains_key("credit") {
-        tokio::task::yield_now().await;
-    }
+    until(async || bank.saga("1").await.outstanding().contains_key("credit")).await;
     bank.tell("a", AccountCommand::Close).await;
     let stuck = bank.ended_in_time("1", Duration::from_secs(1)).await;
     assert_eq!(stuck.status(), SagaStatus::Stuck);

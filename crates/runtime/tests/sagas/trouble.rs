@@ -6,6 +6,7 @@ use annals_core::saga::SagaStatus;
 
 use crate::{
     accounts::{AccountCommand, Transfer, transfer},
+    bank::until,
     unsteady::Bank,
 };
 
@@ -66,7 +67,5 @@ async fn sagas_in_trouble_go_on_when_it_is_over_however_many_there_are() {
         let ended = bank.ended::<Transfer>(&id).await;
         assert_eq!(ended.status(), SagaStatus::Completed);
     }
-    while bank.app.sagas().health()[0].problem.is_some() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until(async || bank.app.sagas().health()[0].problem.is_none()).await;
 }

@@ -23,17 +23,19 @@ use crate::{
 /// account `slow` only once it is hurried.
 #[derive(Debug, Default)]
 pub(crate) struct Unsteady {
-    store: MemoryStore,
+    store: Arc<MemoryStore>,
     mended: watch::Sender<bool>,
     hurried: watch::Sender<bool>,
     /// How many appends to `slow` have begun.
     slow: watch::Sender<usize>,
+    /// How many of them have been decided, one way or the other.
+    decided: watch::Sender<usize>,
 }
 
 #[async_trait]
 impl Hooks for Unsteady {
     fn store(&self) -> &dyn Store {
-        &self.store
+        &*self.store
     }
 
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
@@ -48,7 +50,15 @@ impl Hooks for Unsteady {
         if to("account-slow") {
             self.slow.send_modify(|begun| *begun += 1);
             let mut hurried = self.hurried.subscribe();
-            hurried.wait_for(|hurried| *hurried).await.unwrap();
+            let (store, decided) = (Arc::clone(&self.store), self.decided.clone());
+            // A server goes on though nobody waits for its answer any more.
+            let appending = tokio::spawn(async move {
+                hurried.wait_for(|hurried| *hurried).await.unwrap();
+                let appended = store.append(append).await;
+                decided.send_modify(|decided| *decided += 1);
+                appended
+            });
+            return appending.await.unwrap();
         }
         self.store.append(append).await
     }
@@ -143,5 +153,13 @@ impl Bank {
 
     pub(crate) fn hurry(&self) {
         self.store.hurried.send_replace(true);
+    }
+
+    /// Waits until the store has decided about the one append that it was slow with.
+    pub(crate) async fn until_decided(&self) {
+        let mut decided = self.store.decided.subscribe();
+        let one = decided.wait_for(|decided| *decided == 1);
+        let one = tokio::time::timeout(PATIENCE, one).await;
+        one.expect("nothing was decided").unwrap();
     }
 }
