@@ -24,7 +24,7 @@ const MAX_PACKED_PAYLOAD: usize = 16384;
 /// What the texts of a page are separated by.
 const SEPARATOR: char = '\u{1f}';
 /// How many bytes the fixed columns of an event have.
-const FIXED_BYTES: usize = 84;
+const FIXED_BYTES: usize = 80;
 /// Microseconds from 1970 to 2000, from where PostgreSQL counts.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 /// How many event types a reader remembers; programs seldom have more.
@@ -107,14 +107,13 @@ impl Page<'_> {
         let mut fixed = Fixed(fixed);
         let position = Position::new(fixed.count("position")?);
         let version = Version::new(fixed.count("version")?);
-        let schema_version = u32::try_from(fixed.count("schema version")?);
-        let schema_version = schema_version.map_err(|_| Malformed("schema version"))?;
+        let schema_version = u32::from_be_bytes(fixed.take("schema version")?);
+        let payload_bytes = usize::try_from(fixed.length()?);
+        let payload_bytes = payload_bytes.map_err(|_| Malformed("payload length"))?;
         let id = EventId::new(fixed.uuid("id")?);
         let recorded_at = fixed.time()?;
         let correlation_id = CorrelationId::new(fixed.uuid("correlation id")?);
         let causation_id = CausationId::new(fixed.uuid("causation id")?);
-        let payload_bytes = usize::try_from(fixed.length()?);
-        let payload_bytes = payload_bytes.map_err(|_| Malformed("payload length"))?;
         let lacks_payload = payload_bytes > MAX_PACKED_PAYLOAD;
         let packed = if lacks_payload { 0 } else { payload_bytes };
         let payload = self.payloads.split_off(..packed);
@@ -237,14 +236,15 @@ mod tests {
 
     fn fixed(position: i64, payload_bytes: i32) -> Vec<u8> {
         let mut fixed = Vec::new();
-        for number in [position, position + 10, 2] {
+        for number in [position, position + 10] {
             fixed.extend(number.to_be_bytes());
         }
+        fixed.extend(2_u32.to_be_bytes());
+        fixed.extend(payload_bytes.to_be_bytes());
         fixed.extend([7; 16]);
         fixed.extend(1_000_000_i64.to_be_bytes());
         fixed.extend([8; 16]);
         fixed.extend([9; 16]);
-        fixed.extend(payload_bytes.to_be_bytes());
         fixed
     }
 

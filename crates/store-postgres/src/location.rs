@@ -6,6 +6,16 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use crate::PostgresOptions;
 
 const DOING: &str = "open the store";
+/// Parameters that name a file.
+const FILES: [&str; 7] = [
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+];
 
 /// Takes a URL apart: how to connect, and the options with what the URL says about them.
 ///
@@ -31,6 +41,9 @@ pub(crate) fn parse(
             "notifications" => options.notifications = flag(key, value)?,
             "max_connections" => options.max_connections = count(key, value)?,
             _ => {
+                if FILES.contains(&key) {
+                    check_file(key, value)?;
+                }
                 others.push(if others.is_empty() { '?' } else { '&' });
                 others.push_str(parameter);
             }
@@ -59,6 +72,16 @@ fn check_encryption(mode: PgSslMode, built_in: bool) -> Result<(), StoreError> {
         "`sslmode={mode}` asks for an encrypted connection, which this program was built without: \
          build it with the feature `postgres-tls` of `annals`"
     )))
+}
+
+/// Refuses a file that can't be read, which would else look like a server that can't be reached.
+fn check_file(key: &str, path: &str) -> Result<(), StoreError> {
+    // What is escaped is for whoever opens it.
+    if path.contains('%') {
+        return Ok(());
+    }
+    let opened = std::fs::File::open(path).map(drop);
+    opened.map_err(|error| invalid(format!("`{key}` names the file `{path}`: {error}")))
 }
 
 fn flag(key: &str, value: &str) -> Result<bool, StoreError> {
@@ -109,6 +132,7 @@ mod tests {
             "postgres://me:secret@host/bank?max_connections=0",
             "postgres://me:secret@host:port/bank",
             "postgres://me:secret@host/bank?sslmode=secretive",
+            "postgres://me:secret@host/bank?sslrootcert=/not/there.pem",
         ];
         for url in urls {
             let error = parse(url, PostgresOptions::default()).unwrap_err();
@@ -117,6 +141,19 @@ mod tests {
             assert!(!shown.contains("secret@"), "{shown}");
         }
     }
+
+    #[test]
+    fn a_certificate_s_file_has_to_be_there() {
+        let url = |file: &str| format!("postgres://me@host/bank?sslrootcert={file}");
+        let missing = parse(&url("/not/there.pem"), PostgresOptions::default());
+        let told = missing.unwrap_err().source().unwrap().to_string();
+        let named = "`sslrootcert` names the file `/not/there.pem`: ";
+        assert!(told.contains(named), "{told}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let there = url(&file.path().display().to_string());
+        parse(&there, PostgresOptions::default()).unwrap();
+    }
+
     #[test]
     fn encryption_is_promised_only_where_it_is_built_in() {
         use PgSslMode::{Allow, Disable, Prefer, Require, VerifyCa, VerifyFull};

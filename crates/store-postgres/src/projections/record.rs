@@ -38,7 +38,9 @@ pub(crate) async fn one(
 /// One record with its rebuild, as it is until the transaction ends.
 ///
 /// Whoever changes more of a projection than one row begins here, so that nobody else does so at
-/// the same time: first the record, then the rebuild's, then tables.
+/// the same time: first the record, then the rebuild's, then tables. Only a rebuild's own step has
+/// locked its table before; where it meets whoever takes the rebuild over, the server ends one of
+/// the two, which is tried again.
 pub(crate) async fn locked(
     session: &mut Session<'_>,
     name: &str,

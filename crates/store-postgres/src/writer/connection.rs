@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use annals_core::{Position, StoreError};
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Postgres, Row as _,
-    Transaction, postgres::PgConnectOptions,
+    AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _, Transaction,
+    postgres::PgConnectOptions,
 };
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     error::{failed, silent},
     open::CONNECT_TIMEOUT,
-    pool::{SIGN_OF_LIFE, is_alive},
+    pool::{SIGN_OF_LIFE, connect, is_alive},
     sql::{self, Sql},
 };
 
@@ -68,7 +68,7 @@ impl Link {
         {
             return Ok(conn);
         }
-        let connected = timeout(CONNECT_TIMEOUT, self.connect.connect()).await;
+        let connected = timeout(CONNECT_TIMEOUT, connect(&self.connect)).await;
         connected
             .map_err(|_| silent("connect to the database"))?
             .map_err(failed("connect to the database"))
