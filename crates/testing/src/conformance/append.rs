@@ -143,11 +143,8 @@ pub async fn a_write_without_events_only_checks_its_stream(subject: Subject) {
     let appended = store.append(good).await.unwrap();
     assert_eq!(appended.versions, versions(&[2, 1]));
     assert_eq!(appended.position, position(3));
-    let bad = append("thing-a", exact(1), Vec::new()).and(
-        stream("thing-b"),
-        Expected::Any,
-        events(1),
-    );
+    let bad =
+        append("thing-a", exact(1), Vec::new()).and(stream("thing-b"), Expected::Any, events(1));
     assert_conflict(store.append(bad).await, &stream("thing-a"), Version::new(2));
     assert_eq!(whole_log(store).await.len(), 3);
 }

@@ -1,10 +1,14 @@
 //! What is written comes back exactly: payloads, names, metadata, times.
 
-use annals_core::{
-    AppendId, EventId, Expected, Metadata, NewEvent, StreamName, Tag, TraceContext,
-};
+use annals_core::{AppendId, EventId, Expected, Metadata, NewEvent, StreamName, Tag, TraceContext};
 use chrono::{DateTime, Utc};
-use proptest::{arbitrary::any as arbitrary, collection, option, prelude::{Strategy, prop_oneof}, sample::select, string::string_regex};
+use proptest::{
+    arbitrary::any as arbitrary,
+    collection, option,
+    prelude::{Strategy, prop_oneof},
+    sample::select,
+    string::string_regex,
+};
 
 use super::{Subject, check::*, properties::check_property, sample::*};
 
@@ -30,12 +34,13 @@ fn awkward_text(max: usize) -> impl Strategy<Value = String> {
 }
 
 fn metadata() -> impl Strategy<Value = Metadata> {
-    let trace = (awkward_text(100), option::of(awkward_text(100))).prop_map(
-        |(traceparent, tracestate)| TraceContext {
-            traceparent,
-            tracestate,
-        },
-    );
+    let trace =
+        (awkward_text(100), option::of(awkward_text(100))).prop_map(|(traceparent, tracestate)| {
+            TraceContext {
+                traceparent,
+                tracestate,
+            }
+        });
     (
         option::of(awkward_text(100)),
         option::of(trace),
@@ -79,42 +84,42 @@ fn time() -> impl Strategy<Value = DateTime<Utc>> {
 pub async fn whatever_is_appended_comes_back_as_it_was(subject: Subject) {
     let names = awkward_text(200).prop_map(|id| format!("thing-{id}"));
     let input = (names, collection::vec(new_event(), 1..6), time());
-    check_property(&subject, input, async |store, (name, events, recorded_at)| {
-        let name = StreamName::parse(&name).expect("the name is valid");
-        let mut append = annals_core::Append::to(
-            name.clone(),
-            Expected::Any,
-            events.clone(),
-            recorded_at,
-        );
-        append.id = Some(AppendId::new(uuid()));
-        // A shrunk case repeats event ids, which must then be for the same append.
-        for event in &mut append.writes[0].events {
-            event.id = EventId::new(uuid());
-        }
-        let sent = append.writes[0].events.clone();
-        store.append(append).await.expect("the append is valid");
-        let mut found = whole_stream(&*store, &name).await;
-        let found = found.split_off(found.len() - sent.len());
-        for (found, sent) in found.iter().zip(sent) {
-            assert_eq!(found.stream, name);
-            assert_eq!(found.recorded_at, recorded_at);
-            let header = (*found.header).clone();
-            let back = NewEvent {
-                id: header.id,
-                event_type: header.event_type,
-                schema_version: header.schema_version,
-                payload: found.payload.clone(),
-                tags: header.tags,
-                metadata: header.metadata,
-            };
-            assert_eq!(back, sent);
-        }
-        for tag in found.iter().flat_map(|event| &event.tags) {
-            let found = matching(&*store, with_tag(tag.as_str()), 50).await;
-            assert!(!found.is_empty(), "{tag} is found by itself");
-        }
-    });
+    check_property(
+        &subject,
+        input,
+        async |store, (name, events, recorded_at)| {
+            let name = StreamName::parse(&name).expect("the name is valid");
+            let mut append =
+                annals_core::Append::to(name.clone(), Expected::Any, events.clone(), recorded_at);
+            append.id = Some(AppendId::new(uuid()));
+            // A shrunk case repeats event ids, which must then be for the same append.
+            for event in &mut append.writes[0].events {
+                event.id = EventId::new(uuid());
+            }
+            let sent = append.writes[0].events.clone();
+            store.append(append).await.expect("the append is valid");
+            let mut found = whole_stream(&*store, &name).await;
+            let found = found.split_off(found.len() - sent.len());
+            for (found, sent) in found.iter().zip(sent) {
+                assert_eq!(found.stream, name);
+                assert_eq!(found.recorded_at, recorded_at);
+                let header = (*found.header).clone();
+                let back = NewEvent {
+                    id: header.id,
+                    event_type: header.event_type,
+                    schema_version: header.schema_version,
+                    payload: found.payload.clone(),
+                    tags: header.tags,
+                    metadata: header.metadata,
+                };
+                assert_eq!(back, sent);
+            }
+            for tag in found.iter().flat_map(|event| &event.tags) {
+                let found = matching(&*store, with_tag(tag.as_str()), 50).await;
+                assert!(!found.is_empty(), "{tag} is found by itself");
+            }
+        },
+    );
 }
 
 async fn assert_payload_returns(subject: &Subject, payload: Vec<u8>) {

@@ -10,7 +10,8 @@ use std::{
 };
 
 use annals_core::{
-    Append, Appended, EventId, Expected, InlineProjection, LogRead, Position, Store, StoredEvent, Target,
+    Append, Appended, EventId, Expected, InlineProjection, LogRead, Position, Store, StoredEvent,
+    Target,
 };
 use tokio::task::JoinSet;
 
@@ -81,7 +82,10 @@ fn whole_appends(log: &[StoredEvent], appends: &[Append]) -> HashSet<EventId> {
     let mut there = HashSet::new();
     for append in appends {
         let ids = event_ids(append);
-        let found: Vec<u64> = ids.iter().filter_map(|id| places.get(id).copied()).collect();
+        let found: Vec<u64> = ids
+            .iter()
+            .filter_map(|id| places.get(id).copied())
+            .collect();
         if found.is_empty() {
             continue;
         }
@@ -129,10 +133,15 @@ pub async fn a_cancelled_append_is_there_wholly_or_not_at_all(subject: Subject) 
 
 /// Repeats all appends: now each is there once, and the acknowledged ones answer as before.
 async fn settle(store: &dyn Store, appends: &[Append], acknowledged: &[(EventId, Appended)]) {
-    let first: HashMap<EventId, &Appended> =
-        acknowledged.iter().map(|(id, answer)| (*id, answer)).collect();
+    let first: HashMap<EventId, &Appended> = acknowledged
+        .iter()
+        .map(|(id, answer)| (*id, answer))
+        .collect();
     for append in appends {
-        let answer = store.append(append.clone()).await.expect("it can be settled");
+        let answer = store
+            .append(append.clone())
+            .await
+            .expect("it can be settled");
         if let Some(first) = first.get(&event_ids(append)[0]) {
             assert!(answer.repeated);
             assert_eq!(

@@ -30,7 +30,10 @@ pub async fn closing_finishes_the_appends_it_accepted(subject: Subject) {
                 let event = event("thing.done");
                 let id = event.id;
                 let name = format!("thing-{writer}");
-                match store.append(append(&name, Expected::Any, vec![event])).await {
+                match store
+                    .append(append(&name, Expected::Any, vec![event]))
+                    .await
+                {
                     Ok(_) => acknowledged.push(id),
                     Err(AppendError::Store(error)) if error.kind() == StoreErrorKind::Closed => {
                         return acknowledged;

@@ -110,8 +110,7 @@ pub async fn a_condition_does_not_see_the_appends_own_events(subject: Subject) {
         tagged("seat.taken", &["seat:1"]),
         tagged("seat.taken", &["seat:1"]),
     ];
-    let append =
-        append("thing-1", Expected::Any, own).unless(with_tag("seat:1"), Position::START);
+    let append = append("thing-1", Expected::Any, own).unless(with_tag("seat:1"), Position::START);
     assert_eq!(store.append(append).await.unwrap().position, position(2));
 }
 

@@ -30,11 +30,17 @@ async fn push_on(store: &dyn Store) {
 pub async fn an_append_repeated_as_it_is_answers_as_the_first_time(subject: Subject) {
     let store = &*subject.store;
     push_on(store).await;
-    let append =
-        append("thing-1", exact(2), events(2)).and(stream("thing-2"), Expected::NoStream, events(1));
+    let append = append("thing-1", exact(2), events(2)).and(
+        stream("thing-2"),
+        Expected::NoStream,
+        events(1),
+    );
     let first = store.append(append.clone()).await.unwrap();
     assert!(!first.repeated);
-    assert_eq!(store.append(append.clone()).await.unwrap(), repeated(&first));
+    assert_eq!(
+        store.append(append.clone()).await.unwrap(),
+        repeated(&first)
+    );
     push_on(store).await;
     assert_eq!(
         store.append(append.clone()).await.unwrap(),
@@ -94,10 +100,7 @@ pub async fn an_append_id_used_ten_times_at_once_is_written_once(subject: Subjec
         for answer in &answers {
             assert_eq!(repeated(answer), repeated(&answers[0]));
         }
-        assert_eq!(
-            whole_log(&*subject.store).await.len(),
-            (round + 1) * 2
-        );
+        assert_eq!(whole_log(&*subject.store).await.len(), (round + 1) * 2);
     }
 }
 
@@ -115,7 +118,8 @@ pub async fn an_event_id_used_for_something_else_is_refused(subject: Subject) {
     let first = event("thing.done");
     let append = append("thing-1", Expected::Any, vec![first.clone()]);
     store.append(append.clone()).await.unwrap();
-    let reuse = |name: &str, event: NewEvent| super::sample::append(name, Expected::Any, vec![event]);
+    let reuse =
+        |name: &str, event: NewEvent| super::sample::append(name, Expected::Any, vec![event]);
     let other_payload = NewEvent {
         payload: b"something else".to_vec(),
         ..first.clone()

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use annals_core::{
-    AppendError, EventId, EventStore as _, Expected, Fence, FoldError, InlineProjection, MemoryStore, ProjectionState, Row,
-    Store, StoredEvent, SwapRequest, Target, Version,
+    AppendError, EventId, EventStore as _, Expected, Fence, FoldError, InlineProjection,
+    MemoryStore, ProjectionState, Row, Store, StoredEvent, SwapRequest, Target, Version,
 };
 use tokio::task::JoinSet;
 
@@ -25,10 +25,7 @@ async fn assert_tallied(store: &dyn Store) -> Vec<StoredEvent> {
         store.head().await.unwrap(),
         "the checkpoint is at the head"
     );
-    assert_eq!(
-        record.checkpoint.event_id,
-        log.last().map(|event| event.id)
-    );
+    assert_eq!(record.checkpoint.event_id, log.last().map(|event| event.id));
     log
 }
 
@@ -100,7 +97,10 @@ pub async fn a_missed_event_that_cannot_be_folded_stops_its_projection_and_no_ap
     for _ in 0..2 {
         set(ProjectionState::Running).await.unwrap();
         for _ in 0..2 {
-            store.append(any("thing-2", 1)).await.expect("appends go on");
+            store
+                .append(any("thing-2", 1))
+                .await
+                .expect("appends go on");
             let standing = record(store, "counts").await;
             assert_eq!(standing.state, ProjectionState::Failed);
             let failure = standing.failure.expect("it says why");
@@ -146,12 +146,19 @@ pub async fn an_inline_refusal_rejects_its_append_and_leaves_nothing(subject: Su
     let store = &*subject.store;
     install(store).await.unwrap();
     store.append(any("thing-1", 2)).await.unwrap();
-    let bad = append("thing-1", Expected::Any, vec![event("thing.done"), event(POISON)])
-        .and(stream("thing-2"), Expected::Any, events(1))
-        .once(append_id(), [1; 16]);
+    let bad = append(
+        "thing-1",
+        Expected::Any,
+        vec![event("thing.done"), event(POISON)],
+    )
+    .and(stream("thing-2"), Expected::Any, events(1))
+    .once(append_id(), [1; 16]);
     let id = bad.id.unwrap();
     match store.append(bad).await {
-        Err(AppendError::InlineProjection { projection, message }) => {
+        Err(AppendError::InlineProjection {
+            projection,
+            message,
+        }) => {
             assert_eq!(projection, "counts");
             assert!(message.contains("it is poison"), "{message:?}");
         }
@@ -237,7 +244,11 @@ async fn move_to_another_log(store: &dyn Store, to: u64) {
 async fn assert_diverged(store: &dyn Store, at: u64) {
     let standing = record(store, "counts").await;
     assert_eq!(standing.state, ProjectionState::Diverged);
-    assert_eq!(standing.checkpoint.position, position(at), "it is left where it was");
+    assert_eq!(
+        standing.checkpoint.position,
+        position(at),
+        "it is left where it was"
+    );
     let failure = standing.failure.expect("it says why");
     assert_eq!(failure.position, position(at));
     assert!(failure.message.contains("rebuild `counts`"), "{failure:?}");

@@ -67,13 +67,19 @@ pub async fn who_claims_a_projection_holds_it_visibly(subject: Subject) {
     assert_eq!(standing.owner.as_deref(), Some("me"));
     assert!(standing.leased);
     assert_eq!(standing.epoch, epoch);
-    assert_eq!(standing.updated_at, new.updated_at, "a claim is no progress");
+    assert_eq!(
+        standing.updated_at, new.updated_at,
+        "a claim is no progress"
+    );
     store
         .commit(live_step(&standing, 5, upserts(&[("a", 1)])))
         .await
         .unwrap();
     let after = record(store, "counts").await;
-    assert_eq!((after.owner, after.leased, after.epoch), (standing.owner, true, epoch));
+    assert_eq!(
+        (after.owner, after.leased, after.epoch),
+        (standing.owner, true, epoch)
+    );
 }
 
 pub async fn while_one_holds_a_lease_others_are_told_who(subject: Subject) {
@@ -83,7 +89,11 @@ pub async fn while_one_holds_a_lease_others_are_told_who(subject: Subject) {
     let other = subject.open_again().await;
     assert_held_by(&*other, "another", "me").await;
     assert_held_by(store, "another", "me").await;
-    assert_eq!(record(&*other, "counts").await.epoch, epoch, "asking changes nothing");
+    assert_eq!(
+        record(&*other, "counts").await.epoch,
+        epoch,
+        "asking changes nothing"
+    );
 }
 
 pub async fn of_racing_claims_exactly_one_holds(subject: Subject) {
@@ -182,7 +192,11 @@ pub async fn an_owner_that_is_late_goes_on_while_nobody_came(subject: Subject) {
     let epoch = held(store, "me", SHORT).await;
     until_run_out(store).await;
     let standing = record(store, "counts").await;
-    assert_eq!(standing.owner.as_deref(), Some("me"), "it is known who held it last");
+    assert_eq!(
+        standing.owner.as_deref(),
+        Some("me"),
+        "it is known who held it last"
+    );
     let step = live_step(&standing, 5, upserts(&[("a", 1)]));
     store.commit(step).await.unwrap();
     assert_eq!(held(store, "me", LONG).await, epoch);
@@ -215,7 +229,10 @@ pub async fn an_owner_that_released_and_comes_back_keeps_its_epoch(subject: Subj
     let second = held(store, "another", LONG).await;
     store.release("counts", "another").await.unwrap();
     let third = held(store, "me", LONG).await;
-    assert!(first < second && second < third, "{first}, {second}, {third}");
+    assert!(
+        first < second && second < third,
+        "{first}, {second}, {third}"
+    );
 }
 
 pub async fn an_unknown_projection_has_no_lease(subject: Subject) {

@@ -16,7 +16,9 @@ fn event_of(bytes: usize) -> NewEvent {
 
 fn event_with(tags: usize) -> NewEvent {
     NewEvent {
-        tags: (0..tags).map(|number| tag(&format!("n:{number}"))).collect(),
+        tags: (0..tags)
+            .map(|number| tag(&format!("n:{number}")))
+            .collect(),
         ..event("thing.done")
     }
 }

@@ -42,7 +42,10 @@ pub async fn a_new_projection_runs_from_the_start(subject: Subject) {
     assert_eq!(record.checkpoint, Checkpoint::default());
     assert_eq!(record.fingerprint, "first");
     assert!(!record.inline);
-    assert_eq!((record.failure.clone(), record.rebuild.clone()), (None, None));
+    assert_eq!(
+        (record.failure.clone(), record.rebuild.clone()),
+        (None, None)
+    );
     assert_eq!((record.parked, record.retry_parked), (0, false));
     assert_eq!(store.projection("counts").await.unwrap(), Some(record));
     assert_eq!(all_rows(store, &COUNTS, Target::Live).await, [[]; 0]);
@@ -58,7 +61,10 @@ pub async fn a_projection_registered_again_goes_on_where_it_was(subject: Subject
     let again = other.register(&counts(), now()).await.unwrap();
     assert_eq!(again.checkpoint, before.checkpoint);
     assert_eq!(again.state, ProjectionState::Running);
-    assert_eq!(all_rows(&*other, &COUNTS, Target::Live).await, [row("a", 1)]);
+    assert_eq!(
+        all_rows(&*other, &COUNTS, Target::Live).await,
+        [row("a", 1)]
+    );
     let step = live_step(&again, 6, upserts(&[("b", 1)]));
     other.commit(step).await.unwrap();
 }
@@ -106,7 +112,10 @@ pub async fn other_code_makes_a_projection_outdated_and_its_own_runs_it_again(su
     };
     let outdated = store.register(&changed, now()).await.unwrap();
     assert_eq!(outdated.state, ProjectionState::Outdated);
-    assert_eq!(outdated.fingerprint, "first", "its rows are of the old code");
+    assert_eq!(
+        outdated.fingerprint, "first",
+        "its rows are of the old code"
+    );
     assert_eq!(outdated.checkpoint, at(3));
     assert_eq!(all_rows(store, &COUNTS, Target::Live).await, [row("a", 1)]);
     assert_fenced(store.commit(live_step(&outdated, 4, upserts(&[]))).await);
@@ -206,7 +215,10 @@ pub async fn of_racing_steps_from_one_checkpoint_exactly_one_commits(subject: Su
         }
         let results = racers.join_all().await;
         assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-        results.into_iter().filter(Result::is_err).for_each(assert_fenced);
+        results
+            .into_iter()
+            .filter(Result::is_err)
+            .for_each(assert_fenced);
         standing = record(&*handles[0], "counts").await;
         assert_eq!(standing.checkpoint, at(round));
     }
@@ -220,7 +232,11 @@ pub async fn a_paused_projection_commits_nothing_until_it_runs_again(subject: Su
     assert_eq!(paused.state, ProjectionState::Paused);
     assert!(paused.epoch > new.epoch, "whoever is at work notices");
     assert_fenced(store.commit(live_step(&new, 1, upserts(&[("a", 1)]))).await);
-    assert_fenced(store.commit(live_step(&paused, 1, upserts(&[("a", 1)]))).await);
+    assert_fenced(
+        store
+            .commit(live_step(&paused, 1, upserts(&[("a", 1)])))
+            .await,
+    );
     let running = store.set_state("counts", ProjectionState::Running, now());
     let running = running.await.unwrap().expect("it is there");
     assert!(running.epoch > paused.epoch);
@@ -264,7 +280,12 @@ pub async fn a_failure_of_somebody_who_was_overtaken_is_not_recorded(subject: Su
         .commit(live_step(&new, 5, upserts(&[])))
         .await
         .unwrap();
-    let late = store.record_failure("counts", fence_of(&new), ProjectionState::Failed, failure(1));
+    let late = store.record_failure(
+        "counts",
+        fence_of(&new),
+        ProjectionState::Failed,
+        failure(1),
+    );
     assert_fenced(late.await);
     let standing = record(store, "counts").await;
     assert_eq!(standing.state, ProjectionState::Running);
@@ -274,7 +295,11 @@ pub async fn a_failure_of_somebody_who_was_overtaken_is_not_recorded(subject: Su
 pub async fn parked_events_come_back_by_position(subject: Subject) {
     let store = &*subject.store;
     let new = store.register(&counts(), now()).await.unwrap();
-    let all = [parked("thing-1", 3), parked("thing-'2'", 5), parked("thing-1", 8)];
+    let all = [
+        parked("thing-1", 3),
+        parked("thing-'2'", 5),
+        parked("thing-1", 8),
+    ];
     let mut step = live_step(&new, 8, upserts(&[]));
     step.park = vec![all[2].clone(), all[0].clone(), all[1].clone()];
     store.commit(step).await.unwrap();

@@ -100,17 +100,30 @@ async fn run_operation(
                 append_to_both(store, model, append).await;
             }
         }
-        Operation::ReadStream { stream, from, limit, direction } => {
+        Operation::ReadStream {
+            stream,
+            from,
+            limit,
+            direction,
+        } => {
             let read = case.stream_read(*stream, *from, *limit, *direction);
             let expected = model.read_stream(&read);
             let found = store.read_stream(read.clone()).await.unwrap();
             assert_eq!(found, expected, "{read:?}");
         }
-        Operation::ReadLog { filter, from, limit, direction } => {
+        Operation::ReadLog {
+            filter,
+            from,
+            limit,
+            direction,
+        } => {
             let read = case.log_read(filter, *from, *limit, *direction);
             let page = store.read_log(read.clone()).await.unwrap();
             let limit = usize::MAX;
-            let all = model.read_log(&LogRead { limit, ..read.clone() });
+            let all = model.read_log(&LogRead {
+                limit,
+                ..read.clone()
+            });
             assert!(page.events.len() <= read.limit, "{read:?}");
             assert!(all.starts_with(&page.events), "{read:?}");
             assert!(

@@ -17,7 +17,9 @@ async fn begin(
     owner: &str,
     lease: Duration,
 ) -> Result<RebuildRecord, RebuildError> {
-    store.begin_rebuild(&counts(), owner, lease, false, now()).await
+    store
+        .begin_rebuild(&counts(), owner, lease, false, now())
+        .await
 }
 
 #[track_caller]
@@ -154,7 +156,10 @@ pub async fn a_second_rebuild_at_the_same_time_is_refused(subject: Subject) {
             answer => panic!("expected to be refused, got {answer:?}"),
         }
     }
-    store.renew_rebuild("counts", first.epoch, LONG).await.unwrap();
+    store
+        .renew_rebuild("counts", first.epoch, LONG)
+        .await
+        .unwrap();
 }
 
 pub async fn of_rebuilds_that_begin_at_once_exactly_one_does(subject: Subject) {

@@ -18,7 +18,11 @@ async fn found(subject: &Subject, schema: &str) -> Result<Option<Snapshot>, Stor
 
 async fn save(subject: &Subject, snapshot: Snapshot) {
     let stream = stream("thing-1");
-    subject.store.save_snapshot(&stream, snapshot).await.unwrap();
+    subject
+        .store
+        .save_snapshot(&stream, snapshot)
+        .await
+        .unwrap();
 }
 
 pub async fn a_snapshot_comes_back_byte_for_byte(subject: Subject) {

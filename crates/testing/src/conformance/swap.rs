@@ -13,10 +13,11 @@ use crate::seed::Seed;
 const LONG: Duration = Duration::from_secs(600);
 
 fn checkpoint_of(log: &[StoredEvent]) -> Checkpoint {
-    log.last().map_or_else(Checkpoint::default, |last| Checkpoint {
-        position: last.position,
-        event_id: Some(last.id),
-    })
+    log.last()
+        .map_or_else(Checkpoint::default, |last| Checkpoint {
+            position: last.position,
+            event_id: Some(last.id),
+        })
 }
 
 /// A step to the end of these events, which writes these rows.
@@ -106,7 +107,10 @@ pub async fn a_swap_folds_what_the_live_table_has_and_the_new_one_lacks(subject:
     let rebuild = rebuild_to(store, &log[..4]).await;
     let swapped = swap(store, &rebuild, None).await.unwrap();
     assert_eq!(swapped.checkpoint, checkpoint_of(&log));
-    assert_eq!(record(store, "counts").await.checkpoint, checkpoint_of(&log));
+    assert_eq!(
+        record(store, "counts").await.checkpoint,
+        checkpoint_of(&log)
+    );
     assert_eq!(live_rows(store).await, tallied(&log));
 }
 
@@ -169,10 +173,7 @@ pub async fn a_swap_whose_missing_events_cannot_be_folded_changes_nothing(subjec
     write_live(store, &log, vec![row("live", 1)]).await;
     let rebuild = rebuild_to(store, &log[..4]).await;
     let refused = swap(store, &rebuild, None).await;
-    assert!(
-        matches!(refused, Err(RebuildError::Fold(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(RebuildError::Fold(_))), "{refused:?}");
     assert_eq!(live_rows(store).await, [row("live", 1)]);
     assert_eq!(record(store, "counts").await.rebuild, Some(rebuild));
 }
@@ -274,7 +275,11 @@ pub async fn a_swap_makes_the_rows_those_of_the_new_code(subject: Subject) {
 pub async fn a_reader_sees_the_whole_old_table_or_the_whole_new_one(subject: Subject) {
     let store = &*subject.store;
     let log = fill(store).await;
-    let rows = |count: i64| (0..200).map(|n| row(&format!("row-{n:03}"), count)).collect();
+    let rows = |count: i64| {
+        (0..200)
+            .map(|n| row(&format!("row-{n:03}"), count))
+            .collect()
+    };
     write_live(store, &log, rows(0)).await;
     let other = subject.open_again().await;
     let (finish, finished) = tokio::sync::watch::channel(false);
@@ -303,7 +308,11 @@ pub async fn a_cancelled_swap_leaves_the_whole_old_table_or_the_whole_new_one(su
     let mut seed = Seed::printed();
     let store = &*subject.store;
     let log = fill(store).await;
-    let rows = |count: i64| (0..50).map(|n| row(&format!("row-{n:03}"), count)).collect();
+    let rows = |count: i64| {
+        (0..50)
+            .map(|n| row(&format!("row-{n:03}"), count))
+            .collect()
+    };
     write_live(store, &log, rows(0)).await;
     for round in 1..=20 {
         let rebuild = rebuild_with(store, &log, rows(round)).await;

@@ -99,7 +99,12 @@ pub async fn a_reader_sees_the_log_in_order_and_a_naive_one_is_caught(subject: S
     let by_time = {
         let cursor: Cursor<DateTime<Utc>> = |event| event.recorded_at;
         let store = Arc::clone(&subject.store);
-        tokio::spawn(follow_naively(store, cursor, finished.clone(), Some(by_time)))
+        tokio::spawn(follow_naively(
+            store,
+            cursor,
+            finished.clone(),
+            Some(by_time),
+        ))
     };
     let (by_id, id_begun) = tokio::sync::oneshot::channel();
     let by_id = {
@@ -112,7 +117,11 @@ pub async fn a_reader_sees_the_log_in_order_and_a_naive_one_is_caught(subject: S
 
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        let store = if writer % 2 == 0 { &subject.store } else { &other };
+        let store = if writer % 2 == 0 {
+            &subject.store
+        } else {
+            &other
+        };
         let seed = Seed::new(seed.number());
         writers.spawn(write(Arc::clone(store), writer, count, seed));
     }
@@ -158,7 +167,10 @@ pub async fn every_reader_sees_the_same_prefix_at_any_moment(subject: Subject) {
 pub async fn a_waiter_is_answered_at_once_when_there_is_something(subject: Subject) {
     let store = &*subject.store;
     store.append(any("thing-1", 5)).await.unwrap();
-    assert_eq!(store.wait_beyond(Position::START).await.unwrap(), position(5));
+    assert_eq!(
+        store.wait_beyond(Position::START).await.unwrap(),
+        position(5)
+    );
     assert_eq!(store.wait_beyond(position(4)).await.unwrap(), position(5));
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use annals_core::{
-    Append, AppendId, EventId, EventStore, Expected, Fingerprint, InlineProjection, MemoryStore, NewEvent, Position, RecordedAppend,
-    Store, StoreError, StoreErrorKind, StoredEvent, Target, TraceContext, Version,
+    Append, AppendId, EventId, EventStore, Expected, Fingerprint, InlineProjection, MemoryStore,
+    NewEvent, Position, RecordedAppend, Store, StoreError, StoreErrorKind, StoredEvent, Target,
+    TraceContext, Version,
     append::{MAX_EVENTS, MAX_PAYLOAD_BYTES},
 };
 
@@ -162,7 +163,11 @@ pub async fn a_repeated_append_answers_as_the_first_time_after_a_move(subject: S
         let first = origin.append(append.clone()).await.unwrap();
         assert!(first.repeated);
         assert_eq!(store.append(append.clone()).await.unwrap(), first);
-        let (found, fingerprint) = store.find_append(append.id.unwrap()).await.unwrap().unwrap();
+        let (found, fingerprint) = store
+            .find_append(append.id.unwrap())
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(found.position, first.position);
         assert_eq!(fingerprint, append.fingerprint);
         let other = append.once(append_id(), [1; 16]);
@@ -199,7 +204,10 @@ pub async fn an_import_with_a_gap_is_refused_and_writes_nothing(subject: Subject
     let (origin, _) = origin().await;
     let store = &*subject.store;
     let log = whole_log(&*origin).await;
-    assert_refused(store.import(log[1..].to_vec(), Vec::new()).await, "1 should");
+    assert_refused(
+        store.import(log[1..].to_vec(), Vec::new()).await,
+        "1 should",
+    );
     let mut holed = log.clone();
     holed.remove(4);
     assert_refused(store.import(holed, Vec::new()).await, "5 should");
@@ -208,7 +216,10 @@ pub async fn an_import_with_a_gap_is_refused_and_writes_nothing(subject: Subject
     assert_refused(store.import(turned, Vec::new()).await, "5 should");
     assert_eq!(whole_log(store).await, []);
     store.import(log[..4].to_vec(), Vec::new()).await.unwrap();
-    assert_refused(store.import(log[5..].to_vec(), Vec::new()).await, "5 should");
+    assert_refused(
+        store.import(log[5..].to_vec(), Vec::new()).await,
+        "5 should",
+    );
     assert_eq!(whole_log(store).await, log[..4], "it is what it was");
 }
 
@@ -245,7 +256,10 @@ pub async fn an_import_with_a_version_that_does_not_follow_is_refused(subject: S
         assert_refused(store.import(wrong, Vec::new()).await, "of stream `");
         assert_eq!(whole_log(store).await, []);
     }
-    store.import(log[..last].to_vec(), Vec::new()).await.unwrap();
+    store
+        .import(log[..last].to_vec(), Vec::new())
+        .await
+        .unwrap();
     let wrong = with_version(&log, last, version.next());
     let import = store.import(wrong[last..].to_vec(), Vec::new()).await;
     assert_refused(import, "of stream `");
@@ -269,7 +283,10 @@ pub async fn an_import_of_an_id_that_is_there_already_is_refused(subject: Subjec
     let known = store.import(with_id_of(6, 3)[5..].to_vec(), Vec::new());
     assert_refused(known.await, "already");
     assert_eq!(whole_log(store).await, log[..5]);
-    store.import(log[5..].to_vec(), appends.clone()).await.unwrap();
+    store
+        .import(log[5..].to_vec(), appends.clone())
+        .await
+        .unwrap();
     let known = store.import(Vec::new(), appends[..1].to_vec()).await;
     assert_refused(known, "already");
     let twins = vec![recorded(position(1)); 2];
@@ -317,7 +334,11 @@ pub async fn an_import_beyond_a_limit_is_refused(subject: Subject) {
     assert_eq!(whole_log(store).await, []);
     log[7].payload.clear();
     store.import(log.clone(), Vec::new()).await.unwrap();
-    assert_eq!(whole_log(store).await, log, "as much as is allowed comes in");
+    assert_eq!(
+        whole_log(store).await,
+        log,
+        "as much as is allowed comes in"
+    );
 }
 
 pub async fn appends_are_paged_in_the_order_of_their_ids(subject: Subject) {
@@ -332,7 +353,11 @@ pub async fn appends_are_paged_in_the_order_of_their_ids(subject: Subject) {
     }
     expected.sort_by_key(|append| append.id);
     for limit in [1, 2, 3, 6, 7, 8, 1_000_000] {
-        assert_eq!(whole_appends(store, limit).await, expected, "pages of {limit}");
+        assert_eq!(
+            whole_appends(store, limit).await,
+            expected,
+            "pages of {limit}"
+        );
     }
     assert_eq!(store.appends(None, 0).await.unwrap(), []);
     let between = AppendId::new(uuid::Uuid::from_bytes([4; 16]));
@@ -358,7 +383,10 @@ pub async fn an_import_counts_in_inline_rows(subject: Subject) {
     let (origin, _) = origin().await;
     let store = &*subject.store;
     store.register(Tally::inline().spec(), now()).await.unwrap();
-    store.install_inline(Arc::new(Tally::inline())).await.unwrap();
+    store
+        .install_inline(Arc::new(Tally::inline()))
+        .await
+        .unwrap();
     transfer(&*origin, store).await;
     let rows = all_rows(store, &COUNTS, Target::Live).await;
     assert_eq!(rows, tallied(&whole_log(&*origin).await));
