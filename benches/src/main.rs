@@ -17,12 +17,17 @@ mod scan;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 
 use crate::{
     measure::Machine,
     report::{Report, Section},
     scan::Replay,
 };
+
+/// As the bank has it; the hand-written contestants run with it as well.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// What fails here ends the program; nobody handles it.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

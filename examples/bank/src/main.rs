@@ -3,7 +3,13 @@
 use std::process::ExitCode;
 
 use bank::commands::Cli;
+use mimalloc::MiMalloc;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+/// Events are read on one thread, folded on another and freed there, which the system's allocator
+/// is slow at: a rebuild is a quarter faster with this one.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[tokio::main]
 async fn main() -> ExitCode {
