@@ -39,4 +39,5 @@ mod accounts;
 mod clock;
 mod nodes;
 mod parallel;
+mod processes;
 mod starts;

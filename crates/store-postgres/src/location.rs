@@ -6,16 +6,8 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use crate::PostgresOptions;
 
 const DOING: &str = "open the store";
-/// Parameters that name a file.
-const FILES: [&str; 7] = [
-    "sslrootcert",
-    "ssl-root-cert",
-    "ssl-ca",
-    "sslcert",
-    "ssl-cert",
-    "sslkey",
-    "ssl-key",
-];
+/// The names of the parameter for whom to trust.
+const ROOT_CERTIFICATE: [&str; 3] = ["sslrootcert", "ssl-root-cert", "ssl-ca"];
 
 /// Takes a URL apart: how to connect, and the options with what the URL says about them.
 ///
@@ -33,6 +25,7 @@ pub(crate) fn parse(
     }
     let (place, parameters) = url.split_once('?').unwrap_or((url, ""));
     let mut others = String::new();
+    let mut root_certificate = None;
     for parameter in parameters.split('&').filter(|part| !part.is_empty()) {
         let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match key {
@@ -41,8 +34,8 @@ pub(crate) fn parse(
             "notifications" => options.notifications = flag(key, value)?,
             "max_connections" => options.max_connections = count(key, value)?,
             _ => {
-                if FILES.contains(&key) {
-                    check_file(key, value)?;
+                if ROOT_CERTIFICATE.contains(&key) {
+                    root_certificate = Some(value.to_owned());
                 }
                 others.push(if others.is_empty() { '?' } else { '&' });
                 others.push_str(parameter);
@@ -52,7 +45,14 @@ pub(crate) fn parse(
     let connect: PgConnectOptions = format!("{place}{others}")
         .parse()
         .map_err(|error: sqlx::Error| invalid(error.to_string()))?;
-    check_encryption(connect.get_ssl_mode(), cfg!(feature = "tls"))?;
+    let mode = connect.get_ssl_mode();
+    check_encryption(mode, cfg!(feature = "tls"))?;
+    let from_environment = || std::env::var("PGSSLROOTCERT").ok();
+    if matches!(mode, PgSslMode::VerifyCa | PgSslMode::VerifyFull)
+        && let Some(path) = root_certificate.or_else(from_environment)
+    {
+        check_root_certificate(&path)?;
+    }
     Ok((connect, options))
 }
 
@@ -75,13 +75,14 @@ fn check_encryption(mode: PgSslMode, built_in: bool) -> Result<(), StoreError> {
 }
 
 /// Refuses a file that can't be read, which would else look like a server that can't be reached.
-fn check_file(key: &str, path: &str) -> Result<(), StoreError> {
-    // What is escaped is for whoever opens it.
-    if path.contains('%') {
+fn check_root_certificate(path: &str) -> Result<(), StoreError> {
+    // A certificate itself, or a path with escapes, is for whoever opens it.
+    let path = path.split('#').next().unwrap_or_default().trim();
+    if path.contains(['%', '+']) || path.starts_with("-----BEGIN") {
         return Ok(());
     }
     let opened = std::fs::File::open(path).map(drop);
-    opened.map_err(|error| invalid(format!("`{key}` names the file `{path}`: {error}")))
+    opened.map_err(|error| invalid(format!("`sslrootcert` names the file `{path}`: {error}")))
 }
 
 fn flag(key: &str, value: &str) -> Result<bool, StoreError> {
@@ -132,7 +133,6 @@ mod tests {
             "postgres://me:secret@host/bank?max_connections=0",
             "postgres://me:secret@host:port/bank",
             "postgres://me:secret@host/bank?sslmode=secretive",
-            "postgres://me:secret@host/bank?sslrootcert=/not/there.pem",
         ];
         for url in urls {
             let error = parse(url, PostgresOptions::default()).unwrap_err();
@@ -142,16 +142,24 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "tls")]
     #[test]
-    fn a_certificate_s_file_has_to_be_there() {
-        let url = |file: &str| format!("postgres://me@host/bank?sslrootcert={file}");
-        let missing = parse(&url("/not/there.pem"), PostgresOptions::default());
-        let told = missing.unwrap_err().source().unwrap().to_string();
-        let named = "`sslrootcert` names the file `/not/there.pem`: ";
-        assert!(told.contains(named), "{told}");
+    fn a_certificate_s_file_has_to_be_there_where_it_is_looked_at() {
+        let parsed = |mode: &str, file: &str| {
+            let url = format!("postgres://me@host/bank?sslmode={mode}&sslrootcert={file}");
+            parse(&url, PostgresOptions::default())
+        };
+        for mode in ["verify-ca", "verify-full"] {
+            let missing = parsed(mode, "/not/there.pem").unwrap_err();
+            assert_eq!(missing.kind(), StoreErrorKind::Invalid);
+            let told = missing.source().unwrap().to_string();
+            let named = "`sslrootcert` names the file `/not/there.pem`: ";
+            assert!(told.contains(named), "{told}");
+        }
+        parsed("require", "/not/there.pem").unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
-        let there = url(&file.path().display().to_string());
-        parse(&there, PostgresOptions::default()).unwrap();
+        let there = format!("{}\n", file.path().display());
+        parsed("verify-full", &there).unwrap();
     }
 
     #[test]

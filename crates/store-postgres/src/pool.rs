@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     PostgresOptions,
     error::{failed, silent},
+    retry::jittered,
     writer::closed,
 };
 
@@ -40,19 +41,17 @@ const MAX_IDLE: Duration = Duration::from_secs(10 * 60);
 /// and so is what has served for so long, as servers keep things for each session.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
-/// Makes a connection whose process on the server keeps memory between statements.
+/// Has the server's process keep memory between statements.
 ///
 /// glibc hands what is free at the end of the heap back to the system, once it is more than 128 KiB
 /// or twice as much as the largest piece that was ever mapped by itself and freed
 /// ([`M_TRIM_THRESHOLD`](https://man7.org/linux/man-pages/man3/mallopt.3.html)). A page of events
 /// takes more than that, and a third of the server's time for it went into getting the memory
 /// back. So there is such a piece once. Elsewhere this is nothing but a statement.
-pub(crate) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    const TWO_MEGABYTES: &str = "SELECT octet_length(repeat(repeat(' ', 1000), 2000))";
-    let mut conn = options.connect().await?;
-    sqlx::raw_sql(TWO_MEGABYTES).execute(&mut conn).await?;
-    Ok(conn)
-}
+///
+/// Behind a pooler that gives out connections by transaction it would be any process, and connecting
+/// would have to wait for one.
+pub(crate) const KEEP_MEMORY: &str = "SELECT octet_length(repeat(repeat(' ', 1000), 2000))";
 
 /// Whether a connection that has been idle since then can be used.
 pub(crate) async fn is_alive(conn: &mut PgConnection, since: Instant) -> bool {
@@ -192,11 +191,11 @@ impl Pool {
     }
 
     async fn connect_once(&self) -> Result<PgConnection, sqlx::Error> {
-        let mut conn = connect(&self.connect).await?;
+        let mut conn = self.connect.connect().await?;
         if self.own_sessions {
-            sqlx::raw_sql(WAIT_FOR_NO_LOCK_FOR_EVER)
-                .execute(&mut conn)
-                .await?;
+            for set_up in [WAIT_FOR_NO_LOCK_FOR_EVER, KEEP_MEMORY] {
+                sqlx::raw_sql(set_up).execute(&mut conn).await?;
+            }
             if let Err(error) = sqlx::raw_sql(END_WITH_THE_CLIENT).execute(&mut conn).await {
                 tracing::debug!(%error, "the server can't notice that a client went away");
             }
@@ -222,7 +221,7 @@ impl Pool {
             if !passes || Instant::now() + pause >= deadline || self.is_closed() {
                 return Err(error);
             }
-            sleep(pause).await;
+            sleep(jittered(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }

@@ -75,10 +75,13 @@ impl Attempts {
     }
 }
 
-/// Doubles with each attempt; between half and all of it, so that those who failed together do
-/// not come back together.
+/// Doubles with each attempt; jittered, so that those who failed together do not come back together.
 fn pause(failed: u32) -> Duration {
-    let whole = FIRST_PAUSE.saturating_mul(1 << failed.min(10));
+    jittered(FIRST_PAUSE.saturating_mul(1 << failed.min(10)))
+}
+
+/// Between half and all of a pause.
+pub(crate) fn jittered(whole: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish() % 1024;
     whole / 2 + whole.mul_f64(random as f64 / 2048.0)
 }

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{log, sql::Schema, transaction::Connections, writer::closed};
+use crate::{log, retry::jittered, sql::Schema, transaction::Connections, writer::closed};
 
 const DOING: &str = "wait for the log to grow";
 /// How long to wait before listening again after that failed.
@@ -162,7 +162,7 @@ impl Listener {
                 if let Err(error) = listen(&pool, &channel, &tail).await {
                     tracing::debug!(%error, "listening for notifications failed; polling goes on");
                 }
-                sleep(LISTEN_AGAIN).await;
+                sleep(jittered(LISTEN_AGAIN)).await;
             }
         }))
     }

@@ -195,12 +195,12 @@ impl<P: ProcessManager> Instance<P> {
         (*first.1 <= now && self.ended.is_none()).then_some(first.0.as_str())
     }
 
-    /// The commands to send or to take back now.
+    /// The commands to send now.
     pub fn due_commands(&self, now: DateTime<Utc>) -> impl Iterator<Item = (&str, &Outstanding)> {
         self.outstanding
             .iter()
             .filter(move |(_, command)| {
-                !command.parked && (command.recalled.is_some() || command.due <= now)
+                !command.parked && command.recalled.is_none() && command.due <= now
             })
             .map(|(step, command)| (step.as_str(), command))
     }

@@ -126,9 +126,17 @@ impl Agenda {
             }
         };
         let limit = limit.max(1);
-        let rows = store
-            .scan_rows(&SagaDeadline::TABLE, Target::Live, Some(&after), limit)
-            .await?;
+        let scan = |limit| {
+            let (table, live) = (&SagaDeadline::TABLE, Target::Live);
+            store.scan_rows(table, live, Some(&after), limit)
+        };
+        let mut rows = scan(1).await?;
+        // Most often the first tells that nothing is due, however many are pending.
+        let first = rows.first().cloned().map(SagaDeadline::from_row);
+        let first = first.transpose().map_err(unreadable)?;
+        if first.is_some_and(|first| first.saga == self.saga && first.due <= now) {
+            rows = scan(limit).await?;
+        }
         let full = rows.len() >= limit;
         let mut last = None;
         let mut next = None;

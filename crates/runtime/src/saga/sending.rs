@@ -53,10 +53,9 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Sends what is due and not on its way yet, but for what is to be taken back.
+    /// Sends what is due and not on its way yet.
     pub(super) fn send<P: ProcessManager>(&mut self, instance: &Instance<P>, now: DateTime<Utc>) {
-        let due = instance.due_commands(now);
-        for (step, command) in due.filter(|(_, command)| command.recalled.is_none()) {
+        for (step, command) in instance.due_commands(now) {
             let id = command.command_id;
             let rest = self.resting.get(&id);
             let rests = rest.is_some_and(|rest| rest.until > Instant::now());

@@ -206,7 +206,8 @@ impl<P: ProcessManager> Worker<P> {
             self.take_orders(instance, job).await?;
             self.fire_due(instance).await?;
             self.take_back(instance).await?;
-            if !*self.halt.borrow() {
+            // What has become of a command may stand in an event that can't be read.
+            if !*self.halt.borrow() && instance.is_whole() {
                 sending.send(instance, self.journal.clock.now());
             }
             if !sending.is_awaited(instance) {
@@ -351,13 +352,14 @@ impl<P: ProcessManager> Worker<P> {
             if reaction.events.is_empty() {
                 return Ok(());
             }
+            let takes_back = reaction.consumes.is_some();
             match self.journal.write(instance, reaction, causation).await? {
                 Written::Done => return Ok(()),
                 Written::Lost => {
                     let version = instance.version();
                     *instance = self.load(&instance.stream().clone()).await?;
                     // Nobody wrote first: it is dealt with by an event that can't be read.
-                    if instance.version() == version && !instance.is_whole() {
+                    if takes_back && instance.version() == version && !instance.is_whole() {
                         return Ok(());
                     }
                 }

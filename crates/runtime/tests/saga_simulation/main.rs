@@ -2,7 +2,7 @@
 //! that what was done failed, are woken for nothing or late, read pages that are old or cut short, and
 //! have wrong clocks. Money must never be lost or made.
 //!
-//! `ANNALS_SEEDS=5000` runs more worlds, as `scripts/simulate` does; a failing one prints its seed.
+//! `ANNALS_SEEDS=20000` runs more worlds, as `scripts/simulate` does; a failing one prints its seed.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)] // a test fails by panicking
 
 use std::{
@@ -34,7 +34,7 @@ const SOUND: Faults = Faults {
 };
 
 /// How many worlds there are unless somebody says otherwise.
-const WORLDS: u64 = 300;
+const WORLDS: u64 = 2_000;
 
 fn worlds() -> u64 {
     let wanted = std::env::var("ANNALS_SEEDS").ok();
@@ -114,15 +114,12 @@ fn die_everywhere(target: Target, within: Option<Duration>) {
     };
     let operations = run(1, script(None)).unwrap().operations;
     assert!(operations > 120, "{operations} operations");
-    // All of the beginning, where most happens; a part of the rest, which is mostly waiting.
-    let rest = (120..operations.min(400)).step_by(4);
-    for at in (1..120).chain(rest) {
-        for after in [false, true] {
-            if let Err(problem) = run(1, script(Some((at, after)))) {
-                panic!("death at operation {at} (after: {after}): {problem}");
-            }
+    in_every_world(2 * operations, |number| {
+        let (at, after) = (1 + number / 2, number % 2 == 1);
+        if let Err(problem) = run(1, script(Some((at, after)))) {
+            panic!("death at operation {at} (after: {after}): {problem}");
         }
-    }
+    });
 }
 
 #[test]

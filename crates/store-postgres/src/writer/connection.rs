@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use annals_core::{Position, StoreError};
 use sqlx::{
-    AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _, Transaction,
-    postgres::PgConnectOptions,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, Postgres, Row as _,
+    Transaction, postgres::PgConnectOptions,
 };
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
@@ -13,13 +13,15 @@ use uuid::Uuid;
 use crate::{
     error::{failed, silent},
     open::CONNECT_TIMEOUT,
-    pool::{SIGN_OF_LIFE, connect, is_alive},
+    pool::{KEEP_MEMORY, SIGN_OF_LIFE, is_alive},
     sql::{self, Sql},
 };
 
 /// How the writer connects, at first and after a connection was given up.
 pub(crate) struct Link {
     connect: PgConnectOptions,
+    /// Whether a session is a connection's own.
+    own_sessions: bool,
     pub(super) sql: Sql,
     begin: String,
     lock: Arc<str>,
@@ -48,9 +50,15 @@ pub(super) struct Found {
 }
 
 impl Link {
-    pub(crate) fn new(connect: PgConnectOptions, sql: Sql, begin: &str) -> Self {
+    pub(crate) fn new(
+        connect: PgConnectOptions,
+        own_sessions: bool,
+        sql: Sql,
+        begin: &str,
+    ) -> Self {
         Self {
             connect,
+            own_sessions,
             begin: begin.to_owned(),
             lock: sql.text(sql::LOCK_LOG),
             look: sql.text(sql::LOOK_AT_HEAD),
@@ -68,10 +76,18 @@ impl Link {
         {
             return Ok(conn);
         }
-        let connected = timeout(CONNECT_TIMEOUT, connect(&self.connect)).await;
+        let connected = timeout(CONNECT_TIMEOUT, self.connect_once()).await;
         connected
             .map_err(|_| silent("connect to the database"))?
             .map_err(failed("connect to the database"))
+    }
+
+    async fn connect_once(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut conn = self.connect.connect().await?;
+        if self.own_sessions {
+            sqlx::raw_sql(KEEP_MEMORY).execute(&mut conn).await?;
+        }
+        Ok(conn)
     }
 
     pub(super) fn put(&mut self, conn: PgConnection) {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -20,14 +21,14 @@ use sqlx::{Connection as _, PgConnection, PgPool, postgres::PgPoolOptions};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
-    sessions::{broken_off, idle_in_transaction},
+    sessions::{DROPPED, broken_off, idle_in_transaction},
     steps::{self, Told},
 };
 
 const TASKS: u64 = 40;
 const ROUNDS: u64 = 5;
-/// Of one task in one round; some 10,000 of all are not waited for to the end.
-const OPERATIONS: u64 = 56;
+/// Of one task in one round. Not all that are not waited for to the end are broken off: some end first.
+const OPERATIONS: u64 = 100;
 const AFTER: &str = "sessions are left in transactions after";
 /// Longer than the test: what is left in a transaction stays there, to be found.
 const HOUR: Duration = Duration::from_secs(3600);
@@ -90,13 +91,15 @@ async fn nothing_acknowledged_is_missing_when_callers_go_away() {
         undone += caller.undone.len();
     }
     store.close().await;
+    let dropped = DROPPED.load(Ordering::Relaxed);
     println!(
-        "{} operations: {acked} acknowledged appends, {unheard} committed unheard, {undone} users' \
+        "{} operations, {dropped} dropped: {acked} acknowledged appends, {unheard} committed unheard, {undone} users' \
          transactions rolled back, {} steps of read models acknowledged; {:.1?}",
         TASKS * ROUNDS * OPERATIONS,
         told.len(),
         started.elapsed()
     );
+    assert!(dropped >= 10_000, "{dropped} operations were dropped");
     assert!(
         acked > 0 && unheard > 0 && undone > 0 && !told.is_empty(),
         "nothing was broken off"

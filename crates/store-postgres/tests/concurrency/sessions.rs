@@ -1,9 +1,15 @@
 //! Work that is given up, and the sessions that it may leave behind.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use annals_testing::{postgres::Cluster, seed::Seed};
 use tokio::{task::yield_now, time::sleep};
+
+/// How much work was dropped.
+pub(crate) static DROPPED: AtomicUsize = AtomicUsize::new(0);
 
 /// Drops a future after it was polled a few times, or after a moment; one in ten may end.
 pub(crate) async fn broken_off<T>(seed: &mut Seed, work: impl Future<Output = T>) -> Option<T> {
@@ -25,7 +31,10 @@ pub(crate) async fn broken_off<T>(seed: &mut Seed, work: impl Future<Output = T>
     tokio::select! {
         biased;
         done = work => Some(done),
-        () = patience => None,
+        () = patience => {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+            None
+        }
     }
 }
 

@@ -26,6 +26,18 @@ macro_rules! on_each_store {
                 super::$scenario(&$crate::bank::Bank::on_postgres());
             })+
         }
+        mod pgbouncer {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(&$crate::bank::Bank::through_pgbouncer());
+            })+
+        }
+        mod single_connection {
+            $(#[test]
+            fn $scenario() {
+                super::$scenario(&$crate::bank::Bank::on_one_connection());
+            })+
+        }
     };
 }
 pub(crate) use on_each_store;
@@ -50,9 +62,23 @@ impl Bank {
 
     /// A bank whose commands all work on a schema of its own.
     pub(crate) fn on_postgres() -> Self {
+        Self::in_schema(TestSchema::url)
+    }
+
+    /// The same behind PgBouncer in transaction mode.
+    pub(crate) fn through_pgbouncer() -> Self {
+        Self::in_schema(TestSchema::url_through_pgbouncer)
+    }
+
+    /// The same with a pool of one connection.
+    pub(crate) fn on_one_connection() -> Self {
+        Self::in_schema(|schema| format!("{}&max_connections=1", schema.url()))
+    }
+
+    fn in_schema(url: impl FnOnce(&TestSchema) -> String) -> Self {
         let schema = in_runtime(TestSchema::create());
         Self {
-            store: Some(schema.url()),
+            store: Some(url(&schema)),
             schema: Some(schema),
             ..Self::new()
         }

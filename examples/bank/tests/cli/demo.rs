@@ -26,6 +26,22 @@ fn tells(story: &str, parts: &[&str]) {
     }
 }
 
+/// Twenty each, as it is told.
+fn came_back_for_three_reasons(bank: &Bank, store: &str) {
+    let list = ["saga", "list", "--state", "compensated", "--limit", "1000"];
+    let listed = bank.json(&[&list[..], &["--json", "--store", store]].concat());
+    let reasons = listed.as_array().unwrap().iter();
+    let reasons: Vec<_> = reasons.filter_map(|row| row["reason"].as_str()).collect();
+    for told in [
+        "credit: the account is closed",
+        "credit: there is no such account",
+        "not done within 1s",
+    ] {
+        let times = reasons.iter().filter(|reason| reason.starts_with(told));
+        assert_eq!(times.count(), 20, "{told}: {reasons:?}");
+    }
+}
+
 #[test]
 fn the_demo_tells_its_story_on_postgresql() {
     let bank = Bank::on_postgres();
@@ -44,6 +60,7 @@ fn the_demo_tells_its_story_on_postgresql() {
     let story = bank.ok(&small);
     tells(&story, &STORY);
     assert!(!story.contains("sqlite3"), "{story}");
+    came_back_for_three_reasons(&bank, &url);
 }
 
 #[test]
@@ -67,6 +84,7 @@ fn the_demo_tells_its_story_twice_and_leaves_other_stores_alone() {
         "sqlite3",
     ];
     tells(&story, &more);
+    came_back_for_three_reasons(&bank, "sqlite://demo-bank.db");
     assert!(bank.ok(&small).contains("holds an earlier demo"));
 
     bank.file("march.csv", &ROWS);

@@ -17,7 +17,7 @@ use bank::{
     },
     transferring::Transferring,
 };
-use chrono::Utc;
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -63,6 +63,7 @@ impl Stuck {
             until_credit_is_refused(&app, &id(transfer)).await;
         }
         server.stop();
+        is_scheduled(&bank);
         for _ in ["rent", "gift"] {
             tell(&app, "a", AccountCommand::Deposit { amount: most() }).await;
         }
@@ -160,6 +161,13 @@ async fn an_operator_ends_what_is_stuck_while_the_server_runs_on_postgresql() {
     an_operator_ends_what_is_stuck_while_the_server_runs(Bank::on(schema.url())).await;
 }
 
+#[tokio::test]
+async fn an_operator_ends_what_is_stuck_while_the_server_runs_through_pgbouncer() {
+    let schema = TestSchema::create().await;
+    let bank = Bank::on(schema.url_through_pgbouncer());
+    an_operator_ends_what_is_stuck_while_the_server_runs(bank).await;
+}
+
 async fn an_operator_ends_what_is_stuck_while_the_server_runs(bank: Bank) {
     let stuck = Stuck::on(bank).await;
     is_listed(&stuck.bank);
@@ -176,6 +184,33 @@ async fn an_operator_ends_what_is_stuck_while_the_server_runs(bank: Bank) {
         verified["notes"]["money is conserved"],
         "1,000,000,000,000,000 EUR (minor units) in flight in 1 transfer"
     );
+}
+
+/// What is ahead of a transfer to an account that is frozen, and when.
+fn is_scheduled(bank: &Bank) {
+    let time = |value: &Value| {
+        let time: DateTime<Utc> = value.as_str().unwrap().parse().unwrap();
+        time.to_rfc3339_opts(SecondsFormat::Millis, true)
+    };
+    let shown = bank.ok(&["saga", "show", "rent"]);
+    let line = |said: [&str; 3]| {
+        let mut lines = shown.lines();
+        let found = lines.find(|line| said.iter().all(|said| line.contains(said)));
+        found.unwrap_or_else(|| panic!("{said:?} is missing:\n{shown}"));
+    };
+    let json = bank.json(&["saga", "show", "rent", "--json"]);
+    let command = time(&json["outstanding"][0]["due"]);
+    let refused = "credit to account-b; refused";
+    line([&command, "command", refused]);
+    let [deadline] = &json["deadlines"].as_array().unwrap()[..] else {
+        panic!("more than one deadline: {json}");
+    };
+    assert_eq!(deadline["name"], "plan");
+    line([&time(&deadline["due"]), "deadline", "plan"]);
+    let timeline = json["timeline"].as_array().unwrap();
+    let sent = timeline.iter().filter(|entry| entry["type"] == "saga.sent");
+    let sent = sent.last().unwrap();
+    line([&time(&sent["recorded_at"]), "sent", "credit"]);
 }
 
 fn is_listed(bank: &Bank) {
