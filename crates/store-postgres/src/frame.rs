@@ -257,7 +257,8 @@ mod tests {
 
     #[test]
     fn a_page_is_taken_apart() {
-        let both = [fixed(1, 3), fixed(2, 40_000)].concat();
+        let mut both = [fixed(1, 3), fixed(2, 40_000)].concat();
+        both[FIXED_BYTES + 16..][..4].copy_from_slice(&u32::MAX.to_be_bytes());
         let events = events(&both, TEXTS, b"{ }").unwrap();
         let [first, second] = events.try_into().unwrap();
         assert_eq!(first.event.payload, b"{ }");
@@ -273,6 +274,7 @@ mod tests {
         assert!(header.tags.is_empty());
         assert!(second.lacks_payload && second.event.payload.is_empty());
         assert_eq!(second.event.stream.as_str(), "account-2");
+        assert_eq!(second.event.schema_version, u32::MAX);
         assert_eq!(second.event.metadata.actor, None);
         assert_eq!(second.event.tags, [Tag::new("owner", "bob").unwrap()]);
     }

@@ -51,7 +51,13 @@ const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 ///
 /// Behind a pooler that gives out connections by transaction it would be any process, and connecting
 /// would have to wait for one.
-pub(crate) const KEEP_MEMORY: &str = "SELECT octet_length(repeat(repeat(' ', 1000), 2000))";
+pub(crate) async fn keep_memory(conn: &mut PgConnection) {
+    const TWO_MEGABYTES: &str = "SELECT octet_length(repeat(repeat(' ', 1000), 2000))";
+    if let Err(error) = sqlx::raw_sql(TWO_MEGABYTES).execute(conn).await {
+        // As with a time-out of a few milliseconds. What comes next shows whether the connection is well.
+        tracing::debug!(%error, "the server's process may not keep its memory");
+    }
+}
 
 /// Whether a connection that has been idle since then can be used.
 pub(crate) async fn is_alive(conn: &mut PgConnection, since: Instant) -> bool {
@@ -193,9 +199,10 @@ impl Pool {
     async fn connect_once(&self) -> Result<PgConnection, sqlx::Error> {
         let mut conn = self.connect.connect().await?;
         if self.own_sessions {
-            for set_up in [WAIT_FOR_NO_LOCK_FOR_EVER, KEEP_MEMORY] {
-                sqlx::raw_sql(set_up).execute(&mut conn).await?;
-            }
+            sqlx::raw_sql(WAIT_FOR_NO_LOCK_FOR_EVER)
+                .execute(&mut conn)
+                .await?;
+            keep_memory(&mut conn).await;
             if let Err(error) = sqlx::raw_sql(END_WITH_THE_CLIENT).execute(&mut conn).await {
                 tracing::debug!(%error, "the server can't notice that a client went away");
             }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     error::{failed, silent},
     open::CONNECT_TIMEOUT,
-    pool::{KEEP_MEMORY, SIGN_OF_LIFE, is_alive},
+    pool::{SIGN_OF_LIFE, is_alive, keep_memory},
     sql::{self, Sql},
 };
 
@@ -85,7 +85,7 @@ impl Link {
     async fn connect_once(&self) -> Result<PgConnection, sqlx::Error> {
         let mut conn = self.connect.connect().await?;
         if self.own_sessions {
-            sqlx::raw_sql(KEEP_MEMORY).execute(&mut conn).await?;
+            keep_memory(&mut conn).await;
         }
         Ok(conn)
     }

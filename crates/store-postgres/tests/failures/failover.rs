@@ -66,26 +66,48 @@ async fn a_node_goes_on_with_the_log_of_a_promoted_standby_that_was_behind() {
 
 /// As when only the log is restored, or the read models stand elsewhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_checkpoint_that_the_log_does_not_have_halts_the_projection() {
+async fn a_checkpoint_that_a_restored_log_does_not_have_halts_the_projection() {
     let mut cluster = Cluster::create();
-    let store = open(&cluster.url()).await;
-    deposits(&store, 1, 0..20).await;
+    deposits(&open(&cluster.url()).await, 1, 0..20).await;
     let backup = cluster.base_backup();
+    let kept = read_models_of_fifty(&cluster).await;
+    cluster.stop();
+    cluster.restore(backup);
+    cluster.start();
+    halts(&cluster, &kept).await;
+}
+
+/// The same where a standby that was behind takes the server's place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_checkpoint_that_a_promoted_log_does_not_have_halts_the_projection() {
+    let primary = Cluster::create();
+    deposits(&open(&primary.url()).await, 1, 0..20).await;
+    let standby = primary.standby();
+    standby.cut_off();
+    let kept = read_models_of_fifty(&primary).await;
+    drop(primary);
+    standby.promote();
+    halts(&standby, &kept).await;
+}
+
+/// Goes on to fifty deposits, and answers the read models that show them.
+async fn read_models_of_fifty(cluster: &Cluster) -> Vec<u8> {
+    let store = open(&cluster.url()).await;
     deposits(&store, 1, 20..50).await;
     let app = start(&store).await;
     caught_up(&app, head(&store).await).await;
     app.shutdown().await;
     let tables = ["annals_projections", "balance"].map(|table| format!("annals.{table}"));
-    let kept = cluster.dump_data(&tables);
+    cluster.dump_data(&tables)
+}
 
-    cluster.stop();
-    cluster.restore(backup);
-    cluster.start();
+/// A log of twenty deposits under read models that have seen fifty.
+async fn halts(cluster: &Cluster, kept: &[u8]) {
     let store = open(&cluster.url()).await;
     // The table of a read model comes into being when it is registered.
     start(&store).await.shutdown().await;
     cluster.sql("TRUNCATE annals.annals_projections, annals.balance");
-    cluster.load(&kept);
+    cluster.load(kept);
     let store = open(&cluster.url()).await;
     deposits(&store, 2, 100..150).await;
     let app = start(&store).await;

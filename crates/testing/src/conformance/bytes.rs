@@ -61,7 +61,7 @@ fn new_event() -> impl Strategy<Value = NewEvent> {
     (
         collection::vec(arbitrary::<u8>(), 0..300),
         awkward_text(255),
-        1..=u32::from(u16::MAX),
+        1..=u32::MAX,
         collection::vec(tag, 0..5),
         metadata(),
     )

@@ -5,15 +5,14 @@ use std::{
     process::{Child, Command},
 };
 
-use annals::{LogRead, Position};
-use annals_testing::postgres::TestSchema;
-
 use crate::bank::{Bank, fill_long, notes, open, stderr};
+use annals::{LogRead, Position};
 
 const APPENDS: usize = 200;
 const EVENTS: usize = 60;
 
-/// Runs each of these scenarios with a file, and with a schema of a server.
+/// Runs each of these scenarios with a file, and with a schema of a server: directly, behind PgBouncer,
+/// and by one connection.
 macro_rules! on_each_store {
     ($($scenario:ident),+ $(,)?) => {
         mod sqlite {
@@ -28,7 +27,26 @@ macro_rules! on_each_store {
             $(#[tokio::test]
             async fn $scenario() {
                 let schema = TestSchema::create().await;
-                super::$scenario(Some(&schema)).await;
+                super::$scenario(Some(&schema.url())).await;
+            })+
+        }
+        mod pgbouncer {
+            use annals_testing::postgres::TestSchema;
+
+            $(#[tokio::test]
+            async fn $scenario() {
+                let schema = TestSchema::create().await;
+                super::$scenario(Some(&schema.url_through_pgbouncer())).await;
+            })+
+        }
+        mod single_connection {
+            use annals_testing::postgres::TestSchema;
+
+            $(#[tokio::test]
+            async fn $scenario() {
+                let schema = TestSchema::create().await;
+                let url = format!("{}&max_connections=1", schema.url());
+                super::$scenario(Some(&url)).await;
             })+
         }
     };
@@ -42,19 +60,19 @@ on_each_store!(
     an_export_under_load_is_the_log_up_to_a_moment,
 );
 
-/// A store in the schema, or else in a file of this name.
-fn store_in(schema: Option<&TestSchema>, bank: &Bank, file: &str) -> String {
-    schema.map_or_else(|| bank.sqlite(file), TestSchema::url)
+/// The store at a URL, or else in a file of this name.
+fn store_in(url: Option<&str>, bank: &Bank, file: &str) -> String {
+    url.map_or_else(|| bank.sqlite(file), str::to_owned)
 }
 
 /// A long log as a file, and a store to import it into.
-async fn exported(schema: Option<&TestSchema>) -> (Bank, String, String) {
+async fn exported(url: Option<&str>) -> (Bank, String, String) {
     let bank = Bank::new();
     let from = bank.sqlite("from.db");
     fill_long(&from, APPENDS, EVENTS).await;
     bank.json(&from, &["store", "export", "log.jsonl"]);
     let log = fs::read_to_string(bank.path("log.jsonl")).unwrap();
-    let to = store_in(schema, &bank, "to.db");
+    let to = store_in(url, &bank, "to.db");
     bank.json(&to, &["store", "migrate"]);
     (bank, to, log)
 }
@@ -69,8 +87,8 @@ async fn start_and_wait(bank: &Bank, to: &str) -> (Child, Position) {
     (import.unwrap(), reached)
 }
 
-async fn a_killed_import_goes_on_where_it_was(schema: Option<&TestSchema>) {
-    let (bank, to, log) = exported(schema).await;
+async fn a_killed_import_goes_on_where_it_was(url: Option<&str>) {
+    let (bank, to, log) = exported(url).await;
     let end = Position::new((APPENDS * EVENTS) as u64);
     for _ in 0..3 {
         let (mut import, reached) = start_and_wait(&bank, &to).await;
@@ -83,8 +101,8 @@ async fn a_killed_import_goes_on_where_it_was(schema: Option<&TestSchema>) {
     assert_eq!(bank.exported(&to), log);
 }
 
-async fn an_interrupted_import_says_how_to_go_on(schema: Option<&TestSchema>) {
-    let (bank, to, log) = exported(schema).await;
+async fn an_interrupted_import_says_how_to_go_on(url: Option<&str>) {
+    let (bank, to, log) = exported(url).await;
     let (import, _) = start_and_wait(&bank, &to).await;
     let pid = import.id().to_string();
     let mut kill = Command::new("sh");
@@ -98,8 +116,8 @@ async fn an_interrupted_import_says_how_to_go_on(schema: Option<&TestSchema>) {
     assert_eq!(bank.exported(&to), log);
 }
 
-async fn an_import_that_somebody_appended_to_is_refused(schema: Option<&TestSchema>) {
-    let (bank, to, _) = exported(schema).await;
+async fn an_import_that_somebody_appended_to_is_refused(url: Option<&str>) {
+    let (bank, to, _) = exported(url).await;
     let (mut import, _) = start_and_wait(&bank, &to).await;
     import.kill().unwrap();
     import.wait().unwrap();
@@ -111,9 +129,9 @@ async fn an_import_that_somebody_appended_to_is_refused(schema: Option<&TestSche
     assert_eq!(store.head().await.unwrap(), head);
 }
 
-async fn a_killed_export_leaves_no_file_that_looks_whole(schema: Option<&TestSchema>) {
+async fn a_killed_export_leaves_no_file_that_looks_whole(url: Option<&str>) {
     let bank = Bank::new();
-    let from = store_in(schema, &bank, "from.db");
+    let from = store_in(url, &bank, "from.db");
     fill_long(&from, APPENDS, EVENTS).await;
     for _ in 0..3 {
         let mut export = bank.command(&from, &["store", "export", "log.jsonl"]);
@@ -136,9 +154,9 @@ async fn a_killed_export_leaves_no_file_that_looks_whole(schema: Option<&TestSch
     assert_eq!(bank.exported(&to), bank.exported(&from));
 }
 
-async fn an_export_under_load_is_the_log_up_to_a_moment(schema: Option<&TestSchema>) {
+async fn an_export_under_load_is_the_log_up_to_a_moment(url: Option<&str>) {
     let bank = Bank::new();
-    let (from, to) = (store_in(schema, &bank, "from.db"), bank.sqlite("to.db"));
+    let (from, to) = (store_in(url, &bank, "from.db"), bank.sqlite("to.db"));
     fill_long(&from, 20, EVENTS).await;
     let store = open(&from).await;
     let writer = {

@@ -33,14 +33,30 @@ fn a_log_moves_to_another_store_as_it_is() {
 
 #[tokio::test]
 async fn a_log_moves_to_postgresql_and_back_as_it_is() {
-    let bank = Bank::new();
     let schema = TestSchema::create().await;
-    let (from, to, back) = (bank.sqlite("from.db"), schema.url(), bank.sqlite("back.db"));
+    moves_and_comes_back(&schema.url());
+}
+
+#[tokio::test]
+async fn a_log_moves_through_pgbouncer_and_back_as_it_is() {
+    let schema = TestSchema::create().await;
+    moves_and_comes_back(&schema.url_through_pgbouncer());
+}
+
+#[tokio::test]
+async fn a_log_moves_by_one_connection_and_back_as_it_is() {
+    let schema = TestSchema::create().await;
+    moves_and_comes_back(&format!("{}&max_connections=1", schema.url()));
+}
+
+fn moves_and_comes_back(to: &str) {
+    let bank = Bank::new();
+    let (from, back) = (bank.sqlite("from.db"), bank.sqlite("back.db"));
     bank.fill(&from);
-    assert_moves(&bank, &from, &to);
-    let again = bank.json(&to, &["import", "rows.csv"]);
+    assert_moves(&bank, &from, to);
+    let again = bank.json(to, &["import", "rows.csv"]);
     assert_eq!(again["applied"], 0, "{again}");
-    assert_moves(&bank, &to, &back);
+    assert_moves(&bank, to, &back);
     assert_eq!(bank.exported(&from), bank.exported(&back));
     let again = bank.json(&back, &["import", "rows.csv"]);
     assert_eq!(again["applied"], 0, "{again}");
