@@ -208,8 +208,8 @@ fn is_scheduled(bank: &Bank) {
     assert_eq!(deadline["name"], "plan");
     line([&time(&deadline["due"]), "deadline", "plan"]);
     let timeline = json["timeline"].as_array().unwrap();
-    let sent = timeline.iter().filter(|entry| entry["type"] == "saga.sent");
-    let sent = sent.last().unwrap();
+    let mut sent = timeline.iter().filter(|entry| entry["type"] == "saga.sent");
+    let sent = sent.next_back().unwrap();
     line([&time(&sent["recorded_at"]), "sent", "credit"]);
 }
 
