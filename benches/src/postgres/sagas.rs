@@ -209,6 +209,11 @@ impl Banks {
                     Bound::Below(1.25),
                 ),
                 Target::known(
+                    "two bare commands, deadlines pending : as long a log",
+                    rate(&burdened.commands, &ended.commands),
+                    "x",
+                ),
+                Target::known(
                     "transfers, deadlines pending : the short log",
                     rate(&burdened.transfers, &short.transfers),
                     "x",

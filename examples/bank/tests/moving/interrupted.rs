@@ -5,8 +5,9 @@ use std::{
     process::{Child, Command},
 };
 
-use crate::bank::{Bank, fill_long, notes, open, stderr};
 use annals::{LogRead, Position};
+
+use crate::bank::{Bank, fill_long, notes, open, stderr};
 
 const APPENDS: usize = 200;
 const EVENTS: usize = 60;

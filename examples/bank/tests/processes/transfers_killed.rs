@@ -45,6 +45,7 @@ const ROUNDS: [(usize, u64); 5] = [
 const THOUSANDS: usize = 2_000;
 /// The server is killed once a random share of them is begun, within this time, in milliseconds.
 const LIVES_ON_FOR: usize = 2_000;
+
 async fn every_transfer_ends_well_however_often_the_server_is_killed(store: Store) {
     let (bank, mut storage) = funded(store).await;
     freeze(&bank).await;
