@@ -22,6 +22,9 @@ use crate::{projections::inline::Installed, tail::Tail};
 
 /// The most appends in one transaction.
 const MAX_APPENDS: usize = 1024;
+/// With so many waiting a batch begins at once: the server works on it while the callers of the
+/// last one, on the other processor, make their next appends.
+const ENOUGH: usize = 4;
 /// A batch takes no further append once it has so many events.
 const MAX_EVENTS: usize = 8192;
 /// A batch takes no further append once its payloads come to this much.
@@ -156,8 +159,10 @@ impl Writer {
 /// The appends that wait in the queue, as many as make one transaction, and a job of another
 /// kind that ended the batch.
 async fn gather(first: Request, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Request>, Option<Job>) {
-    // Callers that were just answered get the chance to come back with their next append.
-    tokio::task::yield_now().await;
+    if jobs.len() < ENOUGH {
+        // Callers that were just answered get the chance to come back with their next append.
+        tokio::task::yield_now().await;
+    }
     let mut events = first.append.event_count();
     let mut bytes = payload_bytes(&first);
     let mut batch = vec![first];
