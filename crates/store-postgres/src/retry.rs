@@ -16,7 +16,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// An error in which a failure of the store can be recognised.
-pub(crate) trait Failure: From<StoreError> + Send + 'static {
+pub(crate) trait Failure: From<StoreError> + Send + Sync + 'static {
     /// The store's failure, if it is one.
     fn store_error(&self) -> Option<&StoreError>;
 }
@@ -60,7 +60,10 @@ impl Default for Attempts {
 
 impl Attempts {
     /// After an error: waits and says yes, unless trying again is of no use.
-    pub(crate) async fn go_on_after(&mut self, error: &StoreError) -> bool {
+    pub(crate) async fn go_on_after(&mut self, error: &impl Failure) -> bool {
+        let Some(error) = error.store_error() else {
+            return false;
+        };
         let fleeting = matches!(
             error.kind(),
             StoreErrorKind::Busy | StoreErrorKind::Unavailable

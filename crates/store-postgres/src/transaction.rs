@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use annals_core::{StoreError, StoreErrorKind};
 use futures_util::future::BoxFuture;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::Instrument as _;
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     error::{failed, is_read_only, silent},
     pool::Pool,
     pulse::Pulse,
-    retry::{Attempts, Failure},
+    retry::{Attempts, Failure, jittered},
     sql::Sql,
 };
 
@@ -27,6 +27,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How long it may take for a commit, and for what a transaction does between two signs of life
 /// besides waiting for a lock.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long to wait before looking again whether a commit came through.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// An open transaction, or a connection to read from, with the statements that fit its store.
 #[derive(Debug)]
@@ -119,27 +121,109 @@ impl Connections {
         let this = Arc::clone(self);
         run(doing, async move {
             let mut attempts = Attempts::default();
-            let how = How {
-                begin: Some(&this.begin),
-                patience: this.lock_timeout.saturating_add(PATIENCE),
-            };
+            let how = this.writing();
             loop {
-                match this.attempt(doing, how, &input, &work).await {
-                    Err(Undone::Before(error)) => {
-                        let transient = match error.store_error() {
-                            Some(error) => attempts.go_on_after(error).await,
-                            None => false,
-                        };
-                        if !transient {
-                            return Err(error);
-                        }
-                    }
-                    Err(Undone::AtCommit(error)) => return Err(error.into()),
+                let error = match this.attempt(doing, how, &input, &work).await {
                     Ok(value) => return Ok(value),
+                    Err(Undone::Before(error)) => error,
+                    Err(undone) => return Err(undone.into_error()),
+                };
+                if !attempts.go_on_after(&error).await {
+                    return Err(error);
                 }
             }
         })
         .await
+    }
+
+    /// As [`transaction`](Self::transaction), but when the answer to a commit is lost, it asks
+    /// `landed` for as long as [`PATIENCE`] whether that came through, and begins again if not.
+    ///
+    /// `landed` runs in a write transaction of its own, in which it has to wait for the end of the
+    /// one in question.
+    ///
+    /// # Errors
+    /// As [`transaction`](Self::transaction).
+    pub(crate) async fn settled_transaction<I, T, E, W, L>(
+        self: &Arc<Self>,
+        doing: &'static str,
+        input: I,
+        work: W,
+        landed: L,
+    ) -> Result<T, E>
+    where
+        I: Send + Sync + 'static,
+        T: Send + 'static,
+        E: Failure,
+        W: for<'a, 'c> Fn(&'a mut Session<'c>, &'a I) -> BoxFuture<'a, Result<T, E>>
+            + Send
+            + Sync
+            + 'static,
+        L: for<'a, 'c> Fn(&'a mut Session<'c>, &'a I) -> BoxFuture<'a, Result<bool, StoreError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let this = Arc::clone(self);
+        run(doing, async move {
+            let mut attempts = Attempts::default();
+            let how = this.writing();
+            let mut lost = false;
+            loop {
+                let error = match this.attempt(doing, how, &input, &work).await {
+                    Ok(value) => return Ok(value),
+                    Err(Undone::Before(error)) => error,
+                    Err(Undone::AtCommit(error, value)) => {
+                        tracing::warn!(?error, "a commit failed; looking whether it came through");
+                        match this.look(doing, &input, &landed).await {
+                            Ok(true) => return Ok(value),
+                            Ok(false) if !lost => {
+                                // However long it took to learn that, the server is there now.
+                                lost = true;
+                                attempts = Attempts::default();
+                                continue;
+                            }
+                            _ => return Err(error.into()),
+                        }
+                    }
+                };
+                if !attempts.go_on_after(&error).await {
+                    return Err(error);
+                }
+            }
+        })
+        .await
+    }
+
+    /// Asks whether a commit came through, until somebody answers.
+    async fn look<I, L>(
+        &self,
+        doing: &'static str,
+        input: &I,
+        landed: &L,
+    ) -> Result<bool, StoreError>
+    where
+        L: for<'a, 'c> Fn(&'a mut Session<'c>, &'a I) -> BoxFuture<'a, Result<bool, StoreError>>,
+    {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let error = match self.attempt(doing, self.writing(), input, landed).await {
+                Ok(found) => return Ok(found),
+                Err(undone) => undone.into_error(),
+            };
+            if !error.is_transient() || Instant::now() >= deadline {
+                return Err(error);
+            }
+            tracing::debug!(%error, "not known yet whether a commit came through");
+            sleep(jittered(LOOK_AGAIN)).await;
+        }
+    }
+
+    fn writing(&self) -> How<'_> {
+        How {
+            begin: Some(&self.begin),
+            patience: self.lock_timeout.saturating_add(PATIENCE),
+        }
     }
 
     /// Runs `work`, which only reads, as [`transaction`](Self::transaction) does what writes.
@@ -171,14 +255,9 @@ impl Connections {
             loop {
                 let error = match this.attempt(doing, how, &input, &work).await {
                     Ok(value) => return Ok(value),
-                    Err(Undone::Before(error)) => error,
-                    Err(Undone::AtCommit(error)) => error.into(),
+                    Err(undone) => undone.into_error(),
                 };
-                let transient = match error.store_error() {
-                    Some(error) => attempts.go_on_after(error).await,
-                    None => false,
-                };
-                if !transient {
+                if !attempts.go_on_after(&error).await {
                     return Err(error);
                 }
             }
@@ -194,7 +273,7 @@ impl Connections {
         how: How<'_>,
         input: &I,
         work: &W,
-    ) -> Result<T, Undone<E>>
+    ) -> Result<T, Undone<T, E>>
     where
         E: Failure,
         W: for<'a, 'c> Fn(&'a mut Session<'c>, &'a I) -> BoxFuture<'a, Result<T, E>>,
@@ -218,12 +297,13 @@ impl Connections {
         let mut session = Session { conn, sql, pulse };
         let result = pulse.watch(how.patience, work(&mut session, input)).await;
         match result.ok_or_else(|| before(silent(doing)))? {
-            Ok(value) => {
-                let committed = in_time(doing, PATIENCE, transaction.commit()).await;
-                committed.map_err(Undone::AtCommit)?;
-                self.pool.give_back(lent);
-                Ok(value)
-            }
+            Ok(value) => match in_time(doing, PATIENCE, transaction.commit()).await {
+                Ok(()) => {
+                    self.pool.give_back(lent);
+                    Ok(value)
+                }
+                Err(error) => Err(Undone::AtCommit(error, value)),
+            },
             Err(error) => {
                 let elsewhere = error.store_error().is_some_and(is_read_only);
                 // A connection that can't even roll back is closed, which does it as well.
@@ -247,11 +327,20 @@ struct How<'a> {
 }
 
 /// Why an attempt came to nothing.
-enum Undone<E> {
+enum Undone<T, E> {
     /// Nothing was committed.
     Before(E),
-    /// The commit failed, and nobody knows how far it came.
-    AtCommit(StoreError),
+    /// The commit failed, and nobody knows how far it came, nor whether the value is true.
+    AtCommit(StoreError, T),
+}
+
+impl<T, E: From<StoreError>> Undone<T, E> {
+    fn into_error(self) -> E {
+        match self {
+            Self::Before(error) => error,
+            Self::AtCommit(error, _) => error.into(),
+        }
+    }
 }
 
 /// Waits for the server's answer, but not for ever: a host that dies says nothing any more.

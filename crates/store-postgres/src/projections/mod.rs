@@ -245,10 +245,11 @@ impl ProjectionStore for PostgresStore {
         projection: Arc<dyn InlineProjection>,
     ) -> Result<Swapped, RebuildError> {
         let fold: Installed = Arc::new(FoldRows(projection));
-        self.transaction(
+        self.settled_transaction(
             "swap a rebuilt table in",
             (request, fold),
             |session, (request, fold)| Box::pin(swap::swap(session, request, fold)),
+            |session, (request, _)| Box::pin(swap::is_made(session, request)),
         )
         .await
     }

@@ -154,6 +154,26 @@ pub(crate) async fn finish(
     Ok(())
 }
 
+/// Whether this very swap has been made: nothing else leaves no rebuild behind in the epoch of the
+/// last one, and no epoch comes twice.
+pub(crate) async fn is_made(
+    session: &mut Session<'_>,
+    request: &SwapRequest,
+) -> Result<bool, StoreError> {
+    let name = &request.spec.name;
+    // Which waits for the transaction that may be about to make it.
+    record::locked(session, name).await?;
+    let made = session
+        .sql
+        .query(include_str!("../../sql/projections/is_swapped.sql"))
+        .bind(name)
+        .bind(record::number(request.fence.epoch))
+        .fetch_optional(&mut *session.conn)
+        .await
+        .map_err(failed("look for a swap"))?;
+    Ok(made.is_some())
+}
+
 async fn count_rows(session: &mut Session<'_>, spec: &TableSpec) -> Result<u64, StoreError> {
     let table = Table {
         schema: session.sql.schema().name(),

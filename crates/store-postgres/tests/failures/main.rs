@@ -12,6 +12,7 @@ mod held_lock;
 mod kills;
 mod ledger;
 mod lost_answers;
+mod lost_swaps;
 mod network;
 mod outages;
 mod read_only;

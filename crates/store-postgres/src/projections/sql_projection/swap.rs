@@ -29,9 +29,12 @@ pub(super) async fn swap<P: SqlProjection>(
 ) -> Result<Swapped, RebuildError> {
     let fold: Installed = fold;
     store
-        .transaction(DOING, (request, fold), |session, (request, fold)| {
-            Box::pin(async move { swap_in::<P>(session, request, fold).await })
-        })
+        .settled_transaction(
+            DOING,
+            (request, fold),
+            |session, (request, fold)| Box::pin(swap_in::<P>(session, request, fold)),
+            |session, (request, _)| Box::pin(swap::is_made(session, request)),
+        )
         .await
 }
 
