@@ -25,30 +25,58 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 const SIGKILL: i32 = 9;
 
-/// Runs each of these scenarios on each kind of store.
+/// Runs each of these scenarios on each kind of store, and on PostgreSQL in each way to reach it.
+///
+/// Those after `directly` show that a scenario would notice what it is there to notice, which is
+/// the same in each way.
 macro_rules! on_each_store {
-    (@ $module:ident, $store:ident, $($scenario:ident),+) => {
+    (@ $module:ident, $store:ident, $($scenario:ident),*) => {
         mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $scenario() {
                     super::$scenario($crate::bank::Store::$store).await;
                 }
-            )+
+            )*
         }
     };
-    ($($scenario:ident),+ $(,)?) => {
-        $crate::bank::on_each_store!(@ sqlite, Sqlite, $($scenario),+);
-        $crate::bank::on_each_store!(@ postgres, Postgres, $($scenario),+);
+    ($($scenario:ident),+ $(,)? $(; directly $($control:ident),+ $(,)?)?) => {
+        $crate::bank::on_each_store!(@ sqlite, Sqlite, $($scenario),+ $($(, $control)+)?);
+        $crate::bank::on_each_store!(@ postgres, Postgres, $($scenario),+ $($(, $control)+)?);
+        $crate::bank::on_each_store!(@ through_pgbouncer, ThroughPgBouncer, $($scenario),+);
+        $crate::bank::on_each_store!(@ on_one_connection, OneConnection, $($scenario),+);
     };
 }
 pub(crate) use on_each_store;
 
-/// What kind of store a bank has.
+/// What kind of store a bank has, and how it reaches it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Store {
     Sqlite,
     Postgres,
+    /// PgBouncer is between them, and gives out connections by transaction.
+    ThroughPgBouncer,
+    /// A process has but one connection for all that is no append.
+    OneConnection,
+}
+
+impl Store {
+    /// How often what is repeated so many times on each kind of store is done in this way: less
+    /// in the further ways to a server.
+    pub(crate) fn share(self, whole: usize) -> usize {
+        match self {
+            Self::Sqlite | Self::Postgres => whole,
+            Self::ThroughPgBouncer | Self::OneConnection => whole.div_ceil(2),
+        }
+    }
+
+    fn url(self, schema: &TestSchema) -> String {
+        match self {
+            Self::ThroughPgBouncer => schema.url_through_pgbouncer(),
+            Self::OneConnection => format!("{}&max_connections=1", schema.url()),
+            Self::Postgres | Self::Sqlite => schema.url(),
+        }
+    }
 }
 
 /// Where a bank's store is.
@@ -75,9 +103,9 @@ impl Bank {
                 let url = format!("sqlite://{}", path.display());
                 (Place::File(path), url)
             }
-            Store::Postgres => {
+            Store::Postgres | Store::ThroughPgBouncer | Store::OneConnection => {
                 let schema = TestSchema::create().await;
-                let url = schema.url();
+                let url = store.url(&schema);
                 (Place::Schema(schema), url)
             }
         };

@@ -40,7 +40,7 @@ impl Database {
                 Self::Sqlite(SqliteConnection::connect_with(&options).await.unwrap())
             }
             Place::Schema(schema) => {
-                let options = PgConnectOptions::from_str(bank.url()).unwrap();
+                let options = PgConnectOptions::from_str(&schema.url()).unwrap();
                 let options = options.options([("search_path", schema.name())]);
                 Self::Postgres(PgConnection::connect_with(&options).await.unwrap())
             }
@@ -60,6 +60,20 @@ impl Database {
         match self {
             Self::Sqlite(_) => self.run("BEGIN").await,
             Self::Postgres(_) => self.run("BEGIN ISOLATION LEVEL REPEATABLE READ").await,
+        }
+    }
+
+    /// Begins a transaction in which no projection gets any further.
+    ///
+    /// Who is stopped meanwhile does not hold SQLite's lock; PostgreSQL ends the transaction of who
+    /// is stopped with a lock.
+    pub(crate) async fn lock_projections(&mut self) {
+        match self {
+            Self::Sqlite(_) => self.run("BEGIN IMMEDIATE").await,
+            Self::Postgres(_) => {
+                self.run("BEGIN; SELECT FROM annals_projections FOR UPDATE")
+                    .await;
+            }
         }
     }
 

@@ -27,8 +27,8 @@ use crate::{
 };
 
 crate::bank::on_each_store!(
-    the_read_model_survives_a_server_that_dies_and_one_that_stalls_and_wakes,
-    a_checkpoint_that_is_written_without_a_fence_is_noticed,
+    the_read_model_survives_a_server_that_dies_and_one_that_stalls_and_wakes;
+    directly a_checkpoint_that_is_written_without_a_fence_is_noticed,
 );
 
 const SERVERS: usize = 3;

@@ -24,8 +24,8 @@ use crate::{
 };
 
 crate::bank::on_each_store!(
-    a_rebuild_killed_at_any_moment_leaves_a_whole_table,
-    a_damaged_table_is_noticed_and_healed,
+    a_rebuild_killed_at_any_moment_leaves_a_whole_table;
+    directly a_damaged_table_is_noticed_and_healed,
 );
 
 const KILLS: usize = 24;
@@ -68,7 +68,7 @@ async fn a_rebuild_killed_at_any_moment_leaves_a_whole_table(store: Store) {
 
     let pace = measure(&bank, &mut storage).await;
     let mut hits = Hits::default();
-    while hits.kills() < KILLS {
+    while hits.kills() < store.share(KILLS) {
         let before = storage.standing().await;
         if let Some(after) = kill_one(&bank, &mut storage, &mut seed, pace).await {
             hits.add(&before, &after);

@@ -10,20 +10,24 @@ use crate::{
     log::{Standing, Storage},
 };
 
+crate::bank::on_each_store!(
+    a_second_rebuild_is_refused_and_told_who_is_at_it,
+    an_interrupted_rebuild_keeps_what_it_has_built_and_is_resumed,
+);
+
 /// Enough for several pages, after each of which a rebuild looks whether it should stop.
 const SAVERS: usize = 4_000;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_rebuild_is_refused_and_told_who_is_at_it() {
-    let bank = Bank::on(Store::Sqlite).await;
+async fn a_second_rebuild_is_refused_and_told_who_is_at_it(store: Store) {
+    let bank = Bank::on(store).await;
     history::write(&bank, SAVERS).await;
     let mut storage = Storage::open(&bank).await;
     let rebuild = ["projection", "rebuild", "user_balance", "--lease"];
     let first = bank.start(&[&rebuild[..], &["600"]].concat());
     let begun = begun(&mut storage).await;
     // Frozen, it neither gets any further nor renews its lease; the lock sees to it that it has
-    // not ended by then, and does not hold the lock itself.
-    storage.run("BEGIN IMMEDIATE").await;
+    // not ended by then.
+    storage.database.lock_projections().await;
     first.signal("STOP").await;
     storage.run("ROLLBACK").await;
 
@@ -46,9 +50,8 @@ async fn a_second_rebuild_is_refused_and_told_who_is_at_it() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_rebuild_keeps_what_it_has_built_and_is_resumed() {
-    let bank = Bank::on(Store::Sqlite).await;
+async fn an_interrupted_rebuild_keeps_what_it_has_built_and_is_resumed(store: Store) {
+    let bank = Bank::on(store).await;
     history::write(&bank, SAVERS).await;
     let mut storage = Storage::open(&bank).await;
     let rebuild = ["projection", "rebuild", "user_balance", "--verify"];

@@ -25,7 +25,8 @@ async fn an_import_killed_amid_its_transfers_carries_each_out_once(store: Store)
     let mut seed = Seed::printed();
     let (path, to_nobody) = write(&bank, &mut seed);
     let mut interrupted = 0;
-    for _ in 0..KILLS {
+    let kills = store.share(KILLS);
+    for _ in 0..kills {
         let wanted = begun(&mut storage).await + PROGRESS;
         let import = bank.start(&["import", &path, "--json"]);
         let late = Instant::now() + SOON;
@@ -55,7 +56,7 @@ async fn an_import_killed_amid_its_transfers_carries_each_out_once(store: Store)
     let again = bank.json(&["import", &path]).await;
     assert_eq!(again["applied"], 0, "{again}");
     assert_eq!(begun(&mut storage).await, ROWS);
-    println!("{KILLS} kills, {ROWS} transfers, {interrupted} in flight at a kill");
+    println!("{kills} kills, {ROWS} transfers, {interrupted} in flight at a kill");
 }
 
 /// Writes a file of transfers, and answers where it is and how many of them go to nobody.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use annals_testing::seed::Seed;
+use chrono::{TimeDelta, Utc};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -33,6 +34,8 @@ const FREE_WITHIN: Duration = Duration::from_secs(2);
 /// How many seconds a transfer may take: of those that wait when a server goes, some run out before
 /// another one takes over, and some after.
 const DEADLINE: u64 = 8;
+/// Longer than it takes to stop a server.
+const FOR_A_WHILE: TimeDelta = TimeDelta::seconds(4);
 /// Another server carries transfers out within this time.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -65,7 +68,6 @@ async fn every_transfer_ends_well_though_a_server_dies_and_one_stalls_and_wakes(
     nodes.progress().await;
     nodes.serve().await;
 
-    nodes.some_wait().await;
     let (stalled, struck) = nodes.stall_holder().await;
     let left_waiting = nodes.waiting().await;
     let woken = nodes.taken_over(stalled.process.pid(), struck).await;
@@ -149,10 +151,17 @@ impl Nodes {
         waiting.map(|(id, _)| id).collect()
     }
 
-    /// Waits until a few transfers wait.
+    /// Waits until a few transfers wait, and will for a while.
     async fn some_wait(&mut self) {
         let late = Instant::now() + SOON;
-        while self.waiting().await.len() < FEW {
+        loop {
+            let timers = timers(&mut self.storage).await.unwrap();
+            let wait = timers.values().filter(|timer| {
+                timer.put_off && timer.pending() && timer.due - Utc::now() > FOR_A_WHILE
+            });
+            if wait.count() >= FEW {
+                return;
+            }
             assert!(Instant::now() < late, "no deadlines are pending");
             sleep(LOOK).await;
         }
@@ -215,6 +224,7 @@ impl Nodes {
         let other = self.servers[0].address;
         self.probe.wish();
         loop {
+            self.some_wait().await;
             let struck = Instant::now();
             holder.process.signal("STOP").await;
             let free = self.probe.send(other);
