@@ -7,7 +7,10 @@ use std::{
 
 use annals_core::{EventStore as _, Position, ProjectionStore as _, StoreErrorKind};
 use annals_postgres::{PostgresOptions, PostgresStore};
-use annals_testing::postgres::{Cluster, Proxy, TestSchema};
+use annals_testing::{
+    postgres::{Cluster, Pooler, Proxy, TestSchema},
+    processes::check,
+};
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{sleep, timeout};
 
@@ -33,6 +36,35 @@ async fn projections_go_on_soon_after_a_long_outage() {
     let taken = back.elapsed();
     println!("caught up {taken:.1?} after the server's return");
     assert!(taken < BACK, "{taken:?}");
+    app.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn projections_go_on_soon_after_an_outage_behind_pgbouncer() {
+    let mut cluster = Cluster::create();
+    let pooler = Pooler::before(&cluster);
+    let url = format!("{}?pgbouncer=true", cluster.url_at(pooler.port()));
+    let store = open(&url).await;
+    let app = start(&store).await;
+    let first = settle(&store, deposit(1, 1, 1)).await;
+    caught_up(&app, first.position).await;
+    for number in 2..=3 {
+        cluster.kill9();
+        // It refuses everybody meanwhile, and says so in its own words.
+        let error = timeout(SOON, store.head()).await;
+        let error = error.expect("a read does not hang");
+        let error = error.expect_err("nobody answers");
+        assert!(error.is_transient(), "{error:?}");
+        sleep(Duration::from_secs(6)).await;
+        cluster.start();
+        let back = Instant::now();
+        let appended = settle(&store, deposit(1, 1, number)).await;
+        caught_up(&app, appended.position).await;
+        let taken = back.elapsed();
+        println!("caught up {taken:.1?} after the return of the server behind PgBouncer");
+        assert!(taken < BACK, "{taken:?}");
+    }
+    check_rows(&app, &check::read_log(&store).await).await;
     app.shutdown().await;
 }
 

@@ -270,7 +270,7 @@ fn new_password() -> String {
     format!("{:016x}", RandomState::new().hash_one("password"))
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let mut seed = crate::seed::Seed::new(RandomState::new().hash_one("port"));
     let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     std::iter::repeat_with(|| PORTS.start + u16::try_from(seed.below(PORTS.len())).unwrap_or(0))

@@ -56,11 +56,18 @@ impl Programs {
             return Command::new(program);
         };
         let mut command = Command::new("setpriv");
+        command.args(user.options()).arg(program);
         command
-            .arg(format!("--reuid={}", user.id))
-            .arg(format!("--regid={}", user.group))
-            .arg("--clear-groups")
-            .arg(program);
+    }
+
+    /// Another program, as the same user, which ends with the thread that starts it.
+    pub(super) fn found_on_path(&self, program: &str) -> Command {
+        let mut command = Command::new("setpriv");
+        command.arg("--pdeathsig=KILL");
+        if let Some(user) = self.user {
+            command.args(user.options());
+        }
+        command.arg(program);
         command
     }
 
@@ -73,6 +80,15 @@ impl Programs {
 }
 
 impl User {
+    /// What makes `setpriv` become this user.
+    fn options(self) -> [String; 3] {
+        [
+            format!("--reuid={}", self.id),
+            format!("--regid={}", self.group),
+            "--clear-groups".to_owned(),
+        ]
+    }
+
     fn named(names: &[&str]) -> Self {
         let mut found = names.iter().filter_map(|name| {
             Some(Self {
