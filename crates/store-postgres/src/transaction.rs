@@ -137,7 +137,7 @@ impl Connections {
     }
 
     /// As [`transaction`](Self::transaction), but when the answer to a commit is lost, it asks
-    /// `landed` for as long as [`PATIENCE`] whether that came through, and begins again if not.
+    /// `landed` whether that came through, again and again for [`PATIENCE`] if nobody answers.
     ///
     /// `landed` runs in a write transaction of its own, in which it has to wait for the end of the
     /// one in question.
@@ -167,24 +167,18 @@ impl Connections {
         let this = Arc::clone(self);
         run(doing, async move {
             let mut attempts = Attempts::default();
-            let how = this.writing();
-            let mut lost = false;
             loop {
-                let error = match this.attempt(doing, how, &input, &work).await {
+                let attempt = this.attempt(doing, this.writing(), &input, &work);
+                let error = match attempt.await {
                     Ok(value) => return Ok(value),
                     Err(Undone::Before(error)) => error,
                     Err(Undone::AtCommit(error, value)) => {
                         tracing::warn!(?error, "a commit failed; looking whether it came through");
-                        match this.look(doing, &input, &landed).await {
-                            Ok(true) => return Ok(value),
-                            Ok(false) if !lost => {
-                                // However long it took to learn that, the server is there now.
-                                lost = true;
-                                attempts = Attempts::default();
-                                continue;
-                            }
-                            _ => return Err(error.into()),
-                        }
+                        return match this.look(doing, &input, &landed).await {
+                            Ok(true) => Ok(value),
+                            // What it rested on may have changed meanwhile.
+                            Ok(false) | Err(_) => Err(error.into()),
+                        };
                     }
                 };
                 if !attempts.go_on_after(&error).await {

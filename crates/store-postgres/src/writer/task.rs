@@ -23,7 +23,7 @@ use crate::{projections::inline::Installed, tail::Tail};
 /// The most appends in one transaction.
 const MAX_APPENDS: usize = 1024;
 /// With so many waiting a batch begins at once: the server works on it while the callers of the
-/// last one, on the other processor, make their next appends.
+/// last one make their next appends.
 const ENOUGH: usize = 4;
 /// A batch takes no further append once it has so many events.
 const MAX_EVENTS: usize = 8192;

@@ -1,9 +1,15 @@
 //! The commit of a swap is lost on the wire, or only its answer: whoever rebuilds learns of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use annals_core::{
-    EventStore as _, Fence, InlineProjection, ProjectionError, ProjectionStore as _,
+    EventStore as _, Fence, InlineProjection, ProjectionError, ProjectionStore as _, Projector,
     ProjectorFactory as _, RebuildError, Recorded, Store, SwapRequest, Swapped, Target,
 };
 use annals_postgres::{PostgresStore, SqlProjection, sql_projection};
@@ -70,15 +76,16 @@ async fn way(lost: Lost) -> (Arc<Way>, PostgresStore) {
     (Arc::new(way), near)
 }
 
-/// A store whose swaps lose their commit.
+/// A store whose first swap loses its commit.
 #[derive(Debug)]
-struct LosesSwaps {
+struct LosesSwap {
     store: PostgresStore,
     way: Arc<Way>,
+    has_lost: AtomicBool,
 }
 
 #[async_trait]
-impl Hooks for LosesSwaps {
+impl Hooks for LosesSwap {
     fn store(&self) -> &dyn Store {
         &self.store
     }
@@ -89,6 +96,9 @@ impl Hooks for LosesSwaps {
         projection: Arc<dyn InlineProjection>,
     ) -> Result<Swapped, RebuildError> {
         let swap = self.store.swap(request, projection);
+        if self.has_lost.swap(true, Ordering::SeqCst) {
+            return swap.await;
+        }
         self.way.swapped(swap).await
     }
 }
@@ -101,9 +111,10 @@ async fn a_read_model_is_rebuilt_though_its_swap_is_lost(lost: Lost) {
     let before = near.projection("balance").await.unwrap().unwrap();
     way.cluster
         .sql("UPDATE annals.balance SET sum = sum + 1 WHERE account = '1'");
-    let far = LosesSwaps {
+    let far = LosesSwap {
         store: open(&way.cluster.url_at(way.proxy.port())).await,
         way: Arc::clone(&way),
+        has_lost: AtomicBool::new(false),
     };
     let far = Builder::new(Arc::new(Delegating(far))).projection::<Balance>();
     let far = far.start().await.unwrap();
@@ -157,41 +168,70 @@ impl SqlProjection for Payees {
     }
 }
 
+/// Begins a rebuild of the user's own table, and answers it with the request to swap it in.
+async fn begin(
+    store: &PostgresStore,
+    owner: &str,
+    lease: Duration,
+) -> (Box<dyn Projector>, SwapRequest) {
+    let factory = sql_projection::<Payees>();
+    let spec = factory.spec().clone();
+    store.register(&spec, Utc::now()).await.unwrap();
+    let begun = store.begin_rebuild(&spec, owner, lease, false, Utc::now());
+    let rebuild = begun.await.unwrap();
+    let any: Arc<dyn Store> = Arc::new(store.clone());
+    let projector = factory.open(&any, Target::Rebuild).await.unwrap();
+    let request = SwapRequest {
+        spec,
+        fence: Fence {
+            epoch: rebuild.epoch,
+            checkpoint: rebuild.checkpoint.position,
+        },
+        verify: None,
+        now: Utc::now(),
+    };
+    (projector, request)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tables_in_the_users_sql_are_swapped_once_though_the_commit_is_lost() {
     for lost in [Lost::Answer, Lost::Message] {
         let (way, near) = way(lost).await;
-        let factory = sql_projection::<Payees>();
-        let spec = factory.spec().clone();
         let far = open(&way.cluster.url_at(way.proxy.port())).await;
-        let store: Arc<dyn Store> = Arc::new(far.clone());
-        far.register(&spec, Utc::now()).await.unwrap();
-        let begun = far.begin_rebuild(&spec, "me", LEASE, false, Utc::now());
-        let rebuild = begun.await.unwrap();
-        let mut projector = factory.open(&store, Target::Rebuild).await.unwrap();
-        let request = SwapRequest {
-            spec,
-            fence: Fence {
-                epoch: rebuild.epoch,
-                checkpoint: rebuild.checkpoint.position,
-            },
-            verify: None,
-            now: Utc::now(),
-        };
+        let (mut projector, request) = begin(&far, "me", LEASE).await;
         let swapped = way.swapped(projector.swap(request.clone())).await;
-        let swapped = swapped.expect("it is settled");
         let after = near.projection("payees").await.unwrap().unwrap();
-        assert_eq!(after.checkpoint, swapped.checkpoint);
-        assert_eq!(after.rebuild, None);
-        // Nobody else is taken for the one that made it.
-        let other = far.begin_rebuild(&request.spec, "other", LEASE, false, Utc::now());
-        other.await.unwrap();
-        let late = factory
-            .open(&store, Target::Rebuild)
-            .await
-            .unwrap()
-            .swap(request)
-            .await;
-        assert!(matches!(late, Err(RebuildError::Fenced { .. })), "{late:?}");
+        match lost {
+            Lost::Answer => {
+                assert_eq!(after.checkpoint, swapped.expect("it is known").checkpoint);
+                assert_eq!(after.rebuild, None);
+            }
+            Lost::Message => {
+                let error = swapped.expect_err("it was not made");
+                assert!(
+                    matches!(&error, RebuildError::Store(error) if error.is_transient()),
+                    "{error:?}"
+                );
+                let rebuild = after.rebuild.expect("it can go on");
+                assert_eq!(rebuild.epoch, request.fence.epoch);
+                projector.swap(request).await.expect("it goes on");
+            }
+        }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_swap_that_somebody_else_has_made_is_not_taken_for_ones_own() {
+    let (way, near) = way(Lost::Message).await;
+    let far = open(&way.cluster.url_at(way.proxy.port())).await;
+    let (mut lost, request) = begin(&far, "me", Duration::from_secs(1)).await;
+    let other = async {
+        // While the server can't be reached the other way, and the lease has run out.
+        sleep(AWAY / 2).await;
+        let (mut other, request) = begin(&near, "other", LEASE).await;
+        other.swap(request).await.expect("it is swapped in");
+    };
+    let (swapped, ()) = tokio::join!(way.swapped(lost.swap(request)), other);
+    let error = swapped.expect_err("it was not made");
+    assert!(matches!(error, RebuildError::Store(_)), "{error:?}");
 }

@@ -89,8 +89,13 @@ impl Pooler {
 
     fn wait(&mut self) {
         let late = Instant::now() + PATIENCE;
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+        loop {
+            let listens = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
+            // Another process may have taken the port before it.
             let ended = self.process.try_wait().expect("it is a child");
+            if listens && ended.is_none() {
+                return;
+            }
             if ended.is_some() || Instant::now() > late {
                 let log = self.directory.path().join("log");
                 let said = fs::read_to_string(log).unwrap_or_default();

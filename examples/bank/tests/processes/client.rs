@@ -74,6 +74,11 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap()
     }
 
+    /// Whether the read model is not yet where the answer has to be from.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.status == 503 && self.body.contains("\"/problems/behind\"")
+    }
+
     /// The position of the event that a command brought about.
     #[track_caller]
     pub(crate) fn position(&self) -> i64 {

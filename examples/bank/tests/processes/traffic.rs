@@ -71,14 +71,21 @@ impl Done {
     /// Repeats the command, which must be answered as the first time. Fails when it is cut off.
     pub(crate) async fn repeat(&self, connection: &mut Connection) -> Result<(), Cut> {
         let again = connection.send(&self.order.request()).await?;
+        up_to_date(&again)?;
         assert_eq!(again, self.answer, "a repeated {:?}", self.order);
         Ok(())
     }
 }
 
-/// The connection to the server was cut.
+/// The connection to the server was cut, or the server asks to come again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cut;
+
+/// Fails for the answer to a command that was carried out, but is not in the read model yet: the node
+/// that writes it may be stalled.
+fn up_to_date(answer: &Answer) -> Result<(), Cut> {
+    if answer.is_behind() { Err(Cut) } else { Ok(()) }
+}
 
 impl From<std::io::Error> for Cut {
     fn from(_: std::io::Error) -> Self {
@@ -142,7 +149,7 @@ impl Client {
         let mut connection = Connection::to(address).await?;
         while let Some(order) = self.waiting.front().cloned() {
             let answer = connection.send(&order.request()).await?;
-            self.acknowledged(order, answer);
+            self.acknowledged(order, answer)?;
         }
         Ok(())
     }
@@ -156,7 +163,7 @@ impl Client {
                 0 => at_once(address, &mut connection, &order).await?,
                 _ => connection.send(&order.request()).await?,
             };
-            let done = self.acknowledged(order, answer);
+            let done = self.acknowledged(order, answer)?;
             match self.seed.below(20) {
                 0..3 => done.repeat(&mut connection).await?,
                 3..5 => self.earlier().repeat(&mut connection).await?,
@@ -199,12 +206,13 @@ impl Client {
         order
     }
 
-    fn acknowledged(&mut self, order: Order, answer: Answer) -> Done {
+    fn acknowledged(&mut self, order: Order, answer: Answer) -> Result<Done, Cut> {
+        up_to_date(&answer)?;
         answer.ok(201);
         self.waiting.pop_front();
         let done = Done { order, answer };
         self.book.lock().unwrap().done.push(done.clone());
-        done
+        Ok(done)
     }
 
     /// Something that was acknowledged before, perhaps to another client.
@@ -224,6 +232,8 @@ async fn at_once(
     let request = order.request();
     let (one, two) = tokio::join!(connection.send(&request), other.send(&request));
     if let (Ok(one), Ok(two)) = (&one, &two) {
+        up_to_date(one)?;
+        up_to_date(two)?;
         assert_eq!(one, two, "{order:?} sent twice at once");
     }
     Ok(one.or(two)?)

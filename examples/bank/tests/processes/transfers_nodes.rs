@@ -35,7 +35,7 @@ const FREE_WITHIN: Duration = Duration::from_secs(2);
 /// another one takes over, and some after.
 const DEADLINE: u64 = 8;
 /// Longer than it takes to stop a server.
-const FOR_A_WHILE: TimeDelta = TimeDelta::seconds(4);
+const FOR_A_WHILE: TimeDelta = TimeDelta::seconds(3);
 /// Another server carries transfers out within this time.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(10);
 
