@@ -143,33 +143,6 @@ impl PostgresStore {
         connections.transaction(doing, input, work).await
     }
 
-    /// Runs `work`, and learns of its commit in any case; see
-    /// [`Connections::settled_transaction`].
-    pub(crate) async fn settled_transaction<I, T, E, W, L>(
-        &self,
-        doing: &'static str,
-        input: I,
-        work: W,
-        landed: L,
-    ) -> Result<T, E>
-    where
-        I: Send + Sync + 'static,
-        T: Send + 'static,
-        E: Failure,
-        W: for<'a, 'c> Fn(&'a mut Session<'c>, &'a I) -> BoxFuture<'a, Result<T, E>>
-            + Send
-            + Sync
-            + 'static,
-        L: for<'a, 'c> Fn(&'a mut Session<'c>, &'a I) -> BoxFuture<'a, Result<bool, StoreError>>
-            + Send
-            + Sync
-            + 'static,
-    {
-        let connections = &self.shared.connections;
-        let settled = connections.settled_transaction(doing, input, work, landed);
-        settled.await
-    }
-
     /// Runs `work`, which only reads; see [`Connections::read`].
     pub(crate) async fn read<I, T, E, W>(
         &self,

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use annals_core::{StoreError, StoreErrorKind};
 use futures_util::future::BoxFuture;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tracing::Instrument as _;
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     error::{failed, is_read_only, silent},
     pool::Pool,
     pulse::Pulse,
-    retry::{Attempts, Failure, jittered},
+    retry::{Attempts, Failure},
     sql::Sql,
 };
 
@@ -27,8 +27,6 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How long it may take for a commit, and for what a transaction does between two signs of life
 /// besides waiting for a lock.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long to wait before looking again whether a commit came through.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// An open transaction, or a connection to read from, with the statements that fit its store.
 #[derive(Debug)]
@@ -118,39 +116,21 @@ impl Connections {
             + Sync
             + 'static,
     {
-        let this = Arc::clone(self);
-        run(doing, async move {
-            let mut attempts = Attempts::default();
-            let how = this.writing();
-            loop {
-                let error = match this.attempt(doing, how, &input, &work).await {
-                    Ok(value) => return Ok(value),
-                    Err(Undone::Before(error)) => error,
-                    Err(undone) => return Err(undone.into_error()),
-                };
-                if !attempts.go_on_after(&error).await {
-                    return Err(error);
-                }
-            }
-        })
-        .await
+        let done = self.outcome(doing, input, work).await;
+        done.map_err(Undone::into_error)
     }
 
-    /// As [`transaction`](Self::transaction), but when the answer to a commit is lost, it asks
-    /// `landed` whether that came through, again and again for [`PATIENCE`] if nobody answers.
-    ///
-    /// `landed` runs in a write transaction of its own, in which it has to wait for the end of the
-    /// one in question.
+    /// As [`transaction`](Self::transaction), for whoever can find out what came of a commit that
+    /// failed.
     ///
     /// # Errors
-    /// As [`transaction`](Self::transaction).
-    pub(crate) async fn settled_transaction<I, T, E, W, L>(
+    /// [`Undone::AtCommit`] with what `work` answered, when nobody knows whether it was committed.
+    pub(crate) async fn outcome<I, T, E, W>(
         self: &Arc<Self>,
         doing: &'static str,
         input: I,
         work: W,
-        landed: L,
-    ) -> Result<T, E>
+    ) -> Result<T, Undone<T, E>>
     where
         I: Send + Sync + 'static,
         T: Send + 'static,
@@ -159,65 +139,25 @@ impl Connections {
             + Send
             + Sync
             + 'static,
-        L: for<'a, 'c> Fn(&'a mut Session<'c>, &'a I) -> BoxFuture<'a, Result<bool, StoreError>>
-            + Send
-            + Sync
-            + 'static,
     {
         let this = Arc::clone(self);
-        run(doing, async move {
+        let task = async move {
             let mut attempts = Attempts::default();
+            let how = How {
+                begin: Some(&this.begin),
+                patience: this.lock_timeout.saturating_add(PATIENCE),
+            };
             loop {
-                let attempt = this.attempt(doing, this.writing(), &input, &work);
-                let error = match attempt.await {
-                    Ok(value) => return Ok(value),
+                let error = match this.attempt(doing, how, &input, &work).await {
                     Err(Undone::Before(error)) => error,
-                    Err(Undone::AtCommit(error, value)) => {
-                        tracing::warn!(?error, "a commit failed; looking whether it came through");
-                        return match this.look(doing, &input, &landed).await {
-                            Ok(true) => Ok(value),
-                            // What it rested on may have changed meanwhile.
-                            Ok(false) | Err(_) => Err(error.into()),
-                        };
-                    }
+                    done => return Ok(done),
                 };
                 if !attempts.go_on_after(&error).await {
-                    return Err(error);
+                    return Ok(Err(Undone::Before(error)));
                 }
             }
-        })
-        .await
-    }
-
-    /// Asks whether a commit came through, until somebody answers.
-    async fn look<I, L>(
-        &self,
-        doing: &'static str,
-        input: &I,
-        landed: &L,
-    ) -> Result<bool, StoreError>
-    where
-        L: for<'a, 'c> Fn(&'a mut Session<'c>, &'a I) -> BoxFuture<'a, Result<bool, StoreError>>,
-    {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let error = match self.attempt(doing, self.writing(), input, landed).await {
-                Ok(found) => return Ok(found),
-                Err(undone) => undone.into_error(),
-            };
-            if !error.is_transient() || Instant::now() >= deadline {
-                return Err(error);
-            }
-            tracing::debug!(%error, "not known yet whether a commit came through");
-            sleep(jittered(LOOK_AGAIN)).await;
-        }
-    }
-
-    fn writing(&self) -> How<'_> {
-        How {
-            begin: Some(&self.begin),
-            patience: self.lock_timeout.saturating_add(PATIENCE),
-        }
+        };
+        run(doing, task).await.map_err(Undone::Before)?
     }
 
     /// Runs `work`, which only reads, as [`transaction`](Self::transaction) does what writes.
@@ -321,7 +261,7 @@ struct How<'a> {
 }
 
 /// Why an attempt came to nothing.
-enum Undone<T, E> {
+pub(crate) enum Undone<T, E> {
     /// Nothing was committed.
     Before(E),
     /// The commit failed, and nobody knows how far it came, nor whether the value is true.
@@ -329,7 +269,7 @@ enum Undone<T, E> {
 }
 
 impl<T, E: From<StoreError>> Undone<T, E> {
-    fn into_error(self) -> E {
+    pub(crate) fn into_error(self) -> E {
         match self {
             Self::Before(error) => error,
             Self::AtCommit(error, _) => error.into(),

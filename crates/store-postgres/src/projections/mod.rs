@@ -245,12 +245,9 @@ impl ProjectionStore for PostgresStore {
         projection: Arc<dyn InlineProjection>,
     ) -> Result<Swapped, RebuildError> {
         let fold: Installed = Arc::new(FoldRows(projection));
-        self.settled_transaction(
-            "swap a rebuilt table in",
-            (request, fold),
-            |session, (request, fold)| Box::pin(swap::swap(session, request, fold)),
-            |session, (request, _)| Box::pin(swap::is_made(session, request)),
-        )
+        swap::settled(self, request, fold, |session, (request, fold)| {
+            Box::pin(swap::swap(session, request, fold))
+        })
         .await
     }
 }

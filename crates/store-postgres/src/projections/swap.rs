@@ -4,12 +4,16 @@
 //! The projection's record is locked first, so that neither live steps nor appends with inline
 //! rows come between; readers are held up by the exchange alone, which takes milliseconds.
 
+use std::{sync::Arc, time::Duration};
+
 use annals_core::{
     Checkpoint, Position, RebuildError, StoreError, StoreErrorKind, StoredEvent, SwapRequest,
     Swapped, TableSpec, Target,
     swap::{must_be_close, part_followers},
 };
+use futures_util::future::BoxFuture;
 use sqlx::{AssertSqlSafe, Row as _};
+use tokio::time::{Instant, sleep};
 
 use super::{
     events,
@@ -20,7 +24,17 @@ use super::{
     statements::Table,
     tables, verify,
 };
-use crate::{error::failed, transaction::Session};
+use crate::{
+    PostgresStore,
+    error::failed,
+    retry::jittered,
+    transaction::{Connections, Session, Undone},
+};
+
+const DOING: &str = "swap a rebuilt table in";
+/// How long it is looked whether a commit came through, if nobody answers.
+const LOOKING: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Swaps a read model's tables, once the caller commits the transaction.
 pub(crate) async fn swap(
@@ -154,12 +168,61 @@ pub(crate) async fn finish(
     Ok(())
 }
 
+/// Carries out a swap; when the answer to its commit is lost, looks whether that came through, for as
+/// long as [`LOOKING`] if nobody answers.
+pub(crate) async fn settled<W>(
+    store: &PostgresStore,
+    request: SwapRequest,
+    fold: Installed,
+    work: W,
+) -> Result<Swapped, RebuildError>
+where
+    W: for<'a, 'c> Fn(
+            &'a mut Session<'c>,
+            &'a (SwapRequest, Installed),
+        ) -> BoxFuture<'a, Result<Swapped, RebuildError>>
+        + Send
+        + Sync
+        + 'static,
+{
+    let connections = &store.shared.connections;
+    let input = (request.clone(), fold);
+    match connections.outcome(DOING, input, work).await {
+        Err(Undone::AtCommit(error, swapped)) => {
+            tracing::warn!(
+                ?error,
+                "a swap's commit failed; looking whether it came through"
+            );
+            match look(connections, &request).await {
+                Ok(true) => Ok(swapped),
+                // What it rested on may have changed meanwhile.
+                Ok(false) | Err(_) => Err(error.into()),
+            }
+        }
+        done => done.map_err(Undone::into_error),
+    }
+}
+
+/// Looks whether a swap was made, until somebody answers.
+async fn look(connections: &Arc<Connections>, request: &SwapRequest) -> Result<bool, StoreError> {
+    let deadline = Instant::now() + LOOKING;
+    loop {
+        let looked = connections.transaction(DOING, request.clone(), |session, request| {
+            Box::pin(is_made(session, request))
+        });
+        match looked.await {
+            Err(error) if error.is_transient() && Instant::now() < deadline => {
+                tracing::debug!(%error, "not known yet whether a swap was made");
+                sleep(jittered(LOOK_AGAIN)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Whether this very swap has been made: nothing else leaves no rebuild behind in the epoch of the
-/// last one, and no epoch comes twice.
-pub(crate) async fn is_made(
-    session: &mut Session<'_>,
-    request: &SwapRequest,
-) -> Result<bool, StoreError> {
+/// last one, and as long as the database is the same one no epoch comes twice.
+async fn is_made(session: &mut Session<'_>, request: &SwapRequest) -> Result<bool, StoreError> {
     let name = &request.spec.name;
     // Which waits for the transaction that may be about to make it.
     record::locked(session, name).await?;

@@ -28,14 +28,10 @@ pub(super) async fn swap<P: SqlProjection>(
     fold: Arc<SqlFold<P>>,
 ) -> Result<Swapped, RebuildError> {
     let fold: Installed = fold;
-    store
-        .settled_transaction(
-            DOING,
-            (request, fold),
-            |session, (request, fold)| Box::pin(swap_in::<P>(session, request, fold)),
-            |session, (request, _)| Box::pin(swap::is_made(session, request)),
-        )
-        .await
+    swap::settled(store, request, fold, |session, (request, fold)| {
+        Box::pin(swap_in::<P>(session, request, fold))
+    })
+    .await
 }
 
 async fn swap_in<P: SqlProjection>(
