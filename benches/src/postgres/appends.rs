@@ -75,12 +75,13 @@ struct Entrant {
 /// Everybody who appends with so many callers.
 struct Field {
     callers: u64,
-    entrants: Vec<Entrant>,
+    execute: Entrant,
+    others: Vec<Entrant>,
     /// The bare insert and its pool of one connection.
     bare: Bare,
     bare_pool: PgPool,
     bare_rounds: Rounds,
-    /// Looks at the log of the first entrant.
+    /// Looks at the log of `execute`.
     log: PgPool,
     /// How many events each of its transactions had, round by round.
     batches: Vec<f64>,
@@ -112,7 +113,7 @@ impl Field {
         let store = filled(server, &app).await?;
         let running = Annals::on(Arc::new(store)).start().await?;
         let log = server.pool(&app, 1).await?;
-        let mut entrants = vec![Entrant::new("execute", Way::App(running))];
+        let mut others = Vec::new();
         for connections in POOLS {
             let schema = named(&format!("pool{connections}"));
             let sql = include_str!("../../sql/postgres/create_log.sql");
@@ -123,17 +124,18 @@ impl Field {
                 way.deposit(account).await?;
             }
             let name = format!("hand-written transaction, pool of {connections}");
-            entrants.push(Entrant::new(name, Way::ByHand(pool)));
+            others.push(Entrant::new(name, Way::ByHand(pool)));
             schemas.push(schema);
         }
         let store = filled(server, &within).await?;
         let pool = server.pool(&within, 10).await?;
         let name = "append_in, in a transaction of one's own";
-        entrants.push(Entrant::new(name, Way::Within(store, pool)));
+        others.push(Entrant::new(name, Way::Within(store, pool)));
         filled(server, &bare).await?.close().await;
         let field = Self {
             callers,
-            entrants,
+            execute: Entrant::new("execute", Way::App(running)),
+            others,
             bare: Bare::after(ACCOUNTS)?,
             bare_pool: server.pool(&bare, 1).await?,
             bare_rounds: Rounds::default(),
@@ -148,9 +150,7 @@ impl Field {
     /// Those two are next to each other, as the machine's speed changes within seconds.
     async fn round(&mut self, length: Duration) -> Outcome<()> {
         let before = self.head().await?;
-        for entrant in self.entrants.iter_mut().take(1) {
-            entrant.round(self.callers, length).await?;
-        }
+        self.execute.round(self.callers, length).await?;
         let (events, batches): (i64, i64) =
             sqlx::query_as(include_str!("../../sql/postgres/batches.sql"))
                 .bind(before)
@@ -160,7 +160,7 @@ impl Field {
         self.batches.push(batch);
         let rows = batch.round().max(1.0) as usize;
         self.bare_round(rows, length).await?;
-        for entrant in self.entrants.iter_mut().skip(1) {
+        for entrant in &mut self.others {
             entrant.round(self.callers, length).await?;
         }
         Ok(())
@@ -187,7 +187,8 @@ impl Field {
     }
 
     fn forget(&mut self) {
-        for entrant in &mut self.entrants {
+        self.execute.rounds = Rounds::default();
+        for entrant in &mut self.others {
             entrant.rounds = Rounds::default();
         }
         self.bare_rounds = Rounds::default();
@@ -195,7 +196,7 @@ impl Field {
     }
 
     async fn close(self) {
-        for entrant in self.entrants {
+        for entrant in std::iter::once(self.execute).chain(self.others) {
             match entrant.way {
                 Way::App(app) => app.shutdown().await,
                 Way::Within(store, pool) => {
@@ -211,21 +212,20 @@ impl Field {
 
     fn section(&self) -> Section {
         let callers = self.callers;
-        let none = Rounds::default();
-        let of = |wanted: fn(&Way) -> bool| {
-            let found = self.entrants.iter().filter(move |one| wanted(&one.way));
+        let ours = &self.execute.rounds;
+        let best = |wanted: fn(&Way) -> bool| {
+            let found = self.others.iter().filter(move |one| wanted(&one.way));
             found
-                .max_by(|a, b| median(&a.rounds.rates).total_cmp(&median(&b.rounds.rates)))
-                .map_or(&none, |entrant| &entrant.rounds)
+                .map(|entrant| &entrant.rounds)
+                .max_by(|a, b| median(&a.rates).total_cmp(&median(&b.rates)))
         };
-        let ours = of(|way| matches!(way, Way::App(_)));
-        let by_hand = of(|way| matches!(way, Way::ByHand(_)));
-        let within = of(|way| matches!(way, Way::Within(..)));
+        let none = Rounds::default();
+        let by_hand = best(|way| matches!(way, Way::ByHand(_))).unwrap_or(&none);
+        let within = best(|way| matches!(way, Way::Within(..))).unwrap_or(&none);
         let times = Bound::AtLeast(if callers == 64 { 4.0 } else { 6.0 });
         let bare = Bound::AtLeast(0.6);
-        let mut contestants: Vec<_> = self
-            .entrants
-            .iter()
+        let mut contestants: Vec<_> = std::iter::once(&self.execute)
+            .chain(&self.others)
             .map(|entrant| entrant.rounds.contestant(&entrant.name))
             .collect();
         let batch = median(&self.batches);

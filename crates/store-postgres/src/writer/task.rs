@@ -10,7 +10,7 @@ use annals_core::{
     Append, AppendError, Appended, Position, StoreError, StoreErrorKind, admission::Decided,
 };
 use futures_util::FutureExt as _;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::{
     Job, Request,
@@ -25,6 +25,9 @@ const MAX_APPENDS: usize = 1024;
 /// With so many waiting a batch begins at once: the server works on it while the callers of the
 /// last one make their next appends.
 const ENOUGH: usize = 4;
+/// So many callers are answered by a task of their own. Fewer make their next appends in the time it
+/// takes to answer them, which then are in the next batch; that counts for more where it is small.
+const MANY: usize = 16;
 /// A batch takes no further append once it has so many events.
 const MAX_EVENTS: usize = 8192;
 /// A batch takes no further append once its payloads come to this much.
@@ -43,6 +46,8 @@ pub(crate) struct Writer {
     /// Until when that is not tried again, since it came to nothing.
     pub(super) not_at_once: Option<Instant>,
     installed: Arc<RwLock<Vec<Installed>>>,
+    /// Tells the callers of the last batch.
+    answering: Option<JoinHandle<()>>,
 }
 
 impl Writer {
@@ -61,6 +66,7 @@ impl Writer {
             at_once: !options.transaction_pooling,
             not_at_once: None,
             installed,
+            answering: None,
         }
     }
 
@@ -92,6 +98,9 @@ impl Writer {
             }
         }
         self.link.close().await;
+        if let Some(answering) = self.answering {
+            answering.await.ok();
+        }
         drop(closing);
     }
 
@@ -118,15 +127,13 @@ impl Writer {
 
     #[tracing::instrument(name = "annals.append", skip_all, fields(appends = batch.len()))]
     async fn append(&mut self, batch: Vec<Request>) {
-        let (appends, replies): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|request| (request.append, request.reply))
-            .unzip();
-        let appends: Vec<_> = appends.iter().collect();
+        let appends: Vec<_> = batch.iter().map(|request| &request.append).collect();
         let outcomes = self.decide_all(&appends).await;
-        for (reply, outcome) in replies.into_iter().zip(outcomes) {
-            // Whoever asked may have gone away; the append is done all the same.
-            reply.send(outcome).ok();
+        if batch.len() < MANY {
+            answer(batch, outcomes);
+        } else {
+            // The server has nothing to do until it gets the next batch, so it gets it first.
+            self.answering = Some(tokio::spawn(async { answer(batch, outcomes) }));
         }
     }
 
@@ -153,6 +160,14 @@ impl Writer {
             let error = StoreError::new(StoreErrorKind::Other, DOING);
             Err(error.caused_by("the append was not decided").into())
         })
+    }
+}
+
+/// Tells each caller what became of its append.
+fn answer(batch: Vec<Request>, outcomes: Outcomes) {
+    for (request, outcome) in batch.into_iter().zip(outcomes) {
+        // Whoever asked may have gone away; the append is done all the same.
+        request.reply.send(outcome).ok();
     }
 }
 
