@@ -174,11 +174,20 @@ pub(crate) async fn insert(
     query.execute(&mut *session.conn).await.map(drop)
 }
 
+/// What came of rows that were to be written at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AtOnce {
+    /// They stand after this position.
+    Written { before: Position },
+    /// Nothing is written: a stream has not reached the version that is known of it.
+    Mistaken,
+    /// Nothing is written, as the rows have to be decided on under the lock: the log does not have
+    /// the event that is known, for one.
+    InVain,
+}
+
 /// Writes rows that are numbered from 1 after the end of the log, and commits them: one round
-/// trip, under the append lock. Answers the position before the first one.
-///
-/// None, with nothing written, when the rows have to be decided on under the lock: the log does
-/// not have the event that is `known`, for one.
+/// trip, under the append lock.
 ///
 /// # Errors
 /// As [`insert`].
@@ -186,24 +195,38 @@ pub(crate) async fn insert_at_once(
     session: &mut Session<'_>,
     rows: impl IntoIterator<Item = NewRow<'_>>,
     appends: &[RecordedAppend],
-    known: Known,
+    known: Known<'_>,
     lock_timeout: &str,
     notify: bool,
-) -> Result<Option<Position>, sqlx::Error> {
+) -> Result<AtOnce, sqlx::Error> {
     let query = session.sql.query(sql::APPEND_AT_ONCE);
     let query = query.bind(clamped(known.position.get())).bind(known.id);
     let query = query.bind(lock_timeout);
     let query = Columns::of(rows)?.bind(query, appends, notify);
+    let reached = known.streams.iter();
+    let (streams, versions): (Vec<_>, Vec<_>) = reached
+        .map(|(stream, version)| (stream.as_str(), clamped(version.get())))
+        .unzip();
+    let query = query.bind(streams).bind(versions);
     let row = query.fetch_one(&mut *session.conn).await?;
     let before: Option<i64> = row.try_get(0)?;
-    Ok(before.map(|before| Position::new(u64::try_from(before).unwrap_or_default())))
+    Ok(match before.map(u64::try_from) {
+        Some(Ok(before)) => AtOnce::Written {
+            before: Position::new(before),
+        },
+        Some(Err(_)) => AtOnce::Mistaken,
+        None => AtOnce::InVain,
+    })
 }
 
-/// The last event that somebody knew of a log; with neither, a log without any.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Known {
+/// What is taken to be in a log.
+#[derive(Debug)]
+pub(crate) struct Known<'a> {
+    /// The last event that somebody knew of it; with neither, a log without any.
     pub(crate) position: Position,
     pub(crate) id: Option<Uuid>,
+    /// Streams and versions that they have at least reached.
+    pub(crate) streams: Vec<(&'a StreamName, Version)>,
 }
 
 /// What to record about appends that were decided.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use annals_core::{
-    Append, Position, StoreError,
+    Append, Position, StoreError, StreamName, Version,
     admission::{Decided, Facts, decide, streams},
 };
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     error::{failed, is_read_only, is_unique_violation, silent},
-    insert::{Known, NewRow, insert_at_once, recorded},
+    insert::{AtOnce, Known, NewRow, insert_at_once, recorded},
     pulse::UNWATCHED,
     transaction::Session,
 };
@@ -33,12 +33,13 @@ pub(super) async fn attempt(
     writer: &mut Writer,
     appends: &[&Append],
 ) -> Result<Option<Ready>, Undone> {
-    let Some(decided) = decided_on_trust(writer, appends) else {
+    let Some((decided, claims)) = decided_on_trust(writer, appends) else {
         return Ok(None);
     };
     let known = Known {
         position: writer.heads.known(),
         id: writer.heads.known_id(),
+        streams: claims,
     };
     let mut conn = writer.link.take().await?;
     let sql = writer.link.sql.clone();
@@ -62,12 +63,16 @@ pub(super) async fn attempt(
     let patience = writer.lock_timeout.saturating_add(PATIENCE);
     let written = timeout(patience, written).await;
     match written {
-        Ok(Ok(Some(before))) => {
+        Ok(Ok(AtOnce::Written { before })) => {
             writer.link.put(conn);
             writer.learn(&decided, before);
             Ok(Ready::of(decided, None).found(Some(before)))
         }
-        Ok(Ok(None)) => {
+        Ok(Ok(AtOnce::Mistaken)) => {
+            writer.link.put(conn);
+            Err(Undone::Mistrust)
+        }
+        Ok(Ok(AtOnce::InVain)) => {
             writer.link.put(conn);
             writer.not_at_once = Some(Instant::now() + IN_VAIN);
             Ok(None)
@@ -88,28 +93,38 @@ pub(super) async fn attempt(
     }
 }
 
-/// What becomes of the batch in an empty log, with the streams where they are remembered; none when
-/// its decisions rest on more, or it is not wholly let in.
-fn decided_on_trust<'a>(writer: &Writer, appends: &[&'a Append]) -> Option<Decided<'a>> {
+/// What becomes of the batch in an empty log, with the streams where they are remembered or else
+/// where the callers say, which is answered too; none when its decisions rest on more, or it is not
+/// wholly let in.
+fn decided_on_trust<'a>(
+    writer: &Writer,
+    appends: &[&'a Append],
+) -> Option<(Decided<'a>, Vec<(&'a StreamName, Version)>)> {
     let in_vain = |until: Instant| Instant::now() < until;
     let has_conditions = appends.iter().any(|append| append.condition.is_some());
     if !writer.at_once
         || writer.not_at_once.is_some_and(in_vain)
         || has_conditions
         || !writer.installed().is_empty()
-        || !writer.heads.unknown(appends).is_empty()
     {
         return None;
     }
+    let claims = writer.heads.claims(appends)?;
     let remembered = |stream| Some((Clone::clone(stream), writer.heads.get(stream)?));
-    let versions = streams(appends).into_iter().filter_map(remembered);
+    let claimed = claims
+        .iter()
+        .map(|(stream, version)| (Clone::clone(*stream), *version));
+    let versions = streams(appends)
+        .into_iter()
+        .filter_map(remembered)
+        .chain(claimed);
     let facts = Facts {
         head: Position::START,
         versions: versions.collect(),
         ..Facts::default()
     };
     let decided = decide(&facts, appends);
-    (decided.is_all_new() && !decided.placed.is_empty()).then_some(decided)
+    (decided.is_all_new() && !decided.placed.is_empty()).then_some((decided, claims))
 }
 
 fn lost(decided: Decided<'_>, error: StoreError) -> Undone {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use annals_core::{Append, Expected, Position, StreamName, Version};
+use annals_core::{Append, Expected, Position, StreamName, StreamWrite, Version};
 use uuid::Uuid;
 
 /// How many streams each generation holds.
@@ -64,22 +64,51 @@ impl Heads {
     /// Those that an append only checks, because nothing written would show that they have gone
     /// on; and those not remembered, unless the first append to them expects that there is nothing.
     pub(crate) fn unknown<'a>(&self, appends: &[&'a Append]) -> Vec<&'a StreamName> {
-        let writes = || appends.iter().flat_map(|append| &append.writes);
-        let checked: HashSet<&StreamName> = writes()
-            .filter(|write| write.events.is_empty())
-            .map(|write| &write.stream)
-            .collect();
-        let mut seen = HashSet::new();
-        writes()
-            .filter(|write| seen.insert(&write.stream))
-            .filter(|write| {
+        first_writes(appends)
+            .into_iter()
+            .filter(|(write, is_checked)| {
                 let taken_as_new = expects_nothing(write.expected);
-                checked.contains(&write.stream)
-                    || !taken_as_new && self.get(&write.stream).is_none()
+                *is_checked || !taken_as_new && self.get(&write.stream).is_none()
             })
-            .map(|write| &write.stream)
+            .map(|(write, _)| &write.stream)
             .collect()
     }
+
+    /// The streams that by what their callers say are further than is remembered, and how far; none
+    /// when a stream has to be looked up of which they don't say it.
+    pub(crate) fn claims<'a>(
+        &self,
+        appends: &[&'a Append],
+    ) -> Option<Vec<(&'a StreamName, Version)>> {
+        let mut claims = Vec::new();
+        for (write, is_checked) in first_writes(appends) {
+            let remembered = self.get(&write.stream);
+            match write.expected {
+                _ if is_checked => return None,
+                Expected::Exact(version) if remembered.unwrap_or_default() < version => {
+                    claims.push((&write.stream, version));
+                }
+                Expected::NoStream | Expected::Exact(_) => {}
+                Expected::Any | Expected::StreamExists if remembered.is_none() => return None,
+                Expected::Any | Expected::StreamExists => {}
+            }
+        }
+        Some(claims)
+    }
+}
+
+/// The first write to each stream, and whether an append only checks the stream.
+fn first_writes<'a>(appends: &[&'a Append]) -> Vec<(&'a StreamWrite, bool)> {
+    let writes = || appends.iter().flat_map(|append| &append.writes);
+    let checked: HashSet<&StreamName> = writes()
+        .filter(|write| write.events.is_empty())
+        .map(|write| &write.stream)
+        .collect();
+    let mut seen = HashSet::new();
+    writes()
+        .filter(|write| seen.insert(&write.stream))
+        .map(|write| (write, checked.contains(&write.stream)))
+        .collect()
 }
 
 fn expects_nothing(expected: Expected) -> bool {
@@ -161,5 +190,46 @@ mod tests {
         ];
         let unknown = heads.unknown(&appends.each_ref());
         assert_eq!(unknown, [3, 4, 5, 8].map(stream).each_ref());
+    }
+
+    #[test]
+    fn callers_are_believed_where_nothing_or_less_is_remembered_unless_it_is_only_checked() {
+        let write = |number, expected| {
+            let events = vec![event()];
+            Append::to(stream(number), expected, events, DateTime::UNIX_EPOCH)
+        };
+        let exactly = |version| Expected::Exact(Version::new(version));
+        let mut heads = Heads::default();
+        heads.learn(&stream(1), Version::new(4));
+        heads.learn(&stream(2), Version::new(4));
+        let claims = |appends: &[Append]| {
+            let appends: Vec<_> = appends.iter().collect();
+            let claims = heads.claims(&appends)?.into_iter();
+            let named = claims.map(|(stream, version)| (stream.clone(), version.get()));
+            Some(named.collect::<Vec<_>>())
+        };
+        let appends = [
+            write(1, Expected::Any),
+            write(2, exactly(9)),
+            write(3, exactly(7)),
+            write(3, exactly(8)),
+            write(4, Expected::NoStream),
+            write(4, exactly(1)),
+        ];
+        let further = vec![(stream(2), 9), (stream(3), 7)];
+        assert_eq!(claims(&appends), Some(further));
+        for remembered in [
+            exactly(4),
+            exactly(3),
+            Expected::NoStream,
+            Expected::StreamExists,
+        ] {
+            assert_eq!(claims(&[write(1, remembered)]), Some(vec![]));
+        }
+        for looked_up in [Expected::Any, Expected::StreamExists] {
+            assert_eq!(claims(&[write(3, looked_up), write(3, exactly(7))]), None);
+        }
+        let checks = write(5, exactly(7)).and(stream(1), exactly(4), Vec::new());
+        assert_eq!(claims(&[write(1, exactly(4)), checks]), None);
     }
 }

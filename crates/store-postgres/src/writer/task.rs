@@ -28,6 +28,9 @@ const ENOUGH: usize = 4;
 /// So many callers are answered by a task of their own. Fewer make their next appends in the time it
 /// takes to answer them, which then are in the next batch; that counts for more where it is small.
 const MANY: usize = 16;
+/// How often the callers of the last batch get a turn before the next one where other processes
+/// append as well: it has to wait for the append lock anyway, and its size is what counts then.
+const TURNS_AMONG_OTHERS: usize = 2;
 /// A batch takes no further append once it has so many events.
 const MAX_EVENTS: usize = 8192;
 /// A batch takes no further append once its payloads come to this much.
@@ -45,6 +48,8 @@ pub(crate) struct Writer {
     pub(super) at_once: bool,
     /// Until when that is not tried again, since it came to nothing.
     pub(super) not_at_once: Option<Instant>,
+    /// Whether the last batch stands right after the one before it, with nobody else's between.
+    alone: bool,
     installed: Arc<RwLock<Vec<Installed>>>,
     /// Tells the callers of the last batch.
     answering: Option<JoinHandle<()>>,
@@ -65,6 +70,7 @@ impl Writer {
             lock_timeout: options.lock_timeout,
             at_once: !options.transaction_pooling,
             not_at_once: None,
+            alone: true,
             installed,
             answering: None,
         }
@@ -81,7 +87,8 @@ impl Writer {
             };
             match job {
                 Some(Job::Append(first)) => {
-                    let (batch, other) = gather(first, &mut jobs).await;
+                    self.give_turns(jobs.len()).await;
+                    let (batch, other) = gather(first, &mut jobs);
                     next = other;
                     let outcome = AssertUnwindSafe(self.append(batch)).catch_unwind().await;
                     if outcome.is_err() {
@@ -115,6 +122,7 @@ impl Writer {
     ///
     /// The first event comes after position `before`.
     pub(super) fn learn(&mut self, decided: &Decided<'_>, before: Position) {
+        self.alone = before == self.heads.known();
         for row in &decided.placed {
             self.heads.learn(row.stream, row.version);
         }
@@ -125,11 +133,22 @@ impl Writer {
         }
     }
 
+    /// Lets callers that were just answered come back with their next appends, unless enough wait.
+    async fn give_turns(&self, waiting: usize) {
+        let turns = match self.alone {
+            true => usize::from(waiting < ENOUGH),
+            false => TURNS_AMONG_OTHERS,
+        };
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    }
+
     #[tracing::instrument(name = "annals.append", skip_all, fields(appends = batch.len()))]
     async fn append(&mut self, batch: Vec<Request>) {
         let appends: Vec<_> = batch.iter().map(|request| &request.append).collect();
         let outcomes = self.decide_all(&appends).await;
-        if batch.len() < MANY {
+        if batch.len() < MANY || !self.alone {
             answer(batch, outcomes);
         } else {
             // The server has nothing to do until it gets the next batch, so it gets it first.
@@ -173,11 +192,7 @@ fn answer(batch: Vec<Request>, outcomes: Outcomes) {
 
 /// The appends that wait in the queue, as many as make one transaction, and a job of another
 /// kind that ended the batch.
-async fn gather(first: Request, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Request>, Option<Job>) {
-    if jobs.len() < ENOUGH {
-        // Callers that were just answered get the chance to come back with their next append.
-        tokio::task::yield_now().await;
-    }
+fn gather(first: Request, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Request>, Option<Job>) {
     let mut events = first.append.event_count();
     let mut bytes = payload_bytes(&first);
     let mut batch = vec![first];
