@@ -4,7 +4,8 @@
 -- whether to notify, 22 streams and 23 versions that their callers say they have reached: -1, with
 -- nothing written, when one has not. That one has is known without the lock, as streams only grow;
 -- the unique index says when one has gone on.
--- Locks: the append lock, until the statement's own transaction has committed.
+-- Locks: ACCESS SHARE on events, then the append lock, until the statement's own transaction has
+-- committed. For the former it waits as long as the session's lock_timeout says.
 SELECT CASE
     WHEN EXISTS (
         SELECT FROM unnest($22::text[], $23::bigint[]) AS c (stream, version)

@@ -100,9 +100,8 @@ impl PostgresStore {
         let tail = Arc::new(Tail::new(options.poll_interval));
         let installed = Arc::default();
         let (sender, jobs) = mpsc::channel(options.queue.max(1));
-        let own_sessions = !options.transaction_pooling;
         let sql = connections.sql.clone();
-        let link = Link::new(connect.clone(), own_sessions, sql, &begin);
+        let link = Link::new(connect.clone(), sql, &begin, &options);
         let writer = Writer::new(link, Arc::clone(&installed), Arc::clone(&tail), &options);
         tokio::spawn(writer.run(jobs));
         // A pooler that gives out connections by transaction passes no notifications on.

@@ -93,8 +93,8 @@ pub(super) async fn attempt(
     }
 }
 
-/// What becomes of the batch in an empty log, with the streams where they are remembered or else
-/// where the callers say, which is answered too; none when its decisions rest on more, or it is not
+/// What becomes of the batch in an empty log, and the claims it rests on: streams are where they are
+/// remembered, or further if the callers say so. None when its decisions rest on more, or it is not
 /// wholly let in.
 fn decided_on_trust<'a>(
     writer: &Writer,

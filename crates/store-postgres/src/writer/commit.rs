@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use annals_core::{
-    Append, AppendError, Appended, FoldError, Position, StoreError, StoreErrorKind, StoredEvent,
+    Append, AppendError, Appended, Expected, FoldError, Position, StoreError, StoreErrorKind,
+    StoredEvent,
     admission::{Decided, Facts, decide, streams},
 };
 use sqlx::{Connection as _, PgConnection};
@@ -84,8 +85,8 @@ fn copy(error: &StoreError) -> StoreError {
 /// How a batch is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Care {
-    /// Streams are taken to be where they are remembered, and ids to be new; unique indexes say
-    /// when they are not.
+    /// Streams are taken to be where they are remembered or where callers say, and ids to be new;
+    /// unique indexes say when they are not.
     Trusting,
     /// Everything is looked up first.
     Checking,
@@ -137,6 +138,19 @@ impl Ready {
         }
     }
 
+    /// Whether unique indexes refuse the same batch if it is written after this: not when nothing
+    /// is written, and that for no other reason than that the callers are ahead of the log.
+    fn keeps_out_the_same(&self) -> bool {
+        let is_ahead = |outcome: &Result<Appended, AppendError>| {
+            matches!(
+                outcome,
+                Err(AppendError::Conflict { expected: Expected::Exact(version), actual, .. })
+                    if version > actual
+            )
+        };
+        self.wrote || !self.outcomes.iter().all(is_ahead)
+    }
+
     /// The batch where it came to stand; none if it was decided for another place.
     pub(super) fn found(mut self, before: Option<Position>) -> Option<Self> {
         let Some(found) = before else {
@@ -159,12 +173,17 @@ impl Ready {
 pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Outcomes, Failed> {
     let mut attempts = Attempts::default();
     let mut care = Care::Trusting;
-    // Whether a statement may still arrive that this process has given up. What was tried again
-    // since keeps it out, but if that fails, nobody knows.
-    let mut on_its_way = false;
+    // Why this process gave up a statement that may still arrive. What is tried again keeps it out,
+    // mostly; else nobody knows.
+    let mut on_its_way = None;
     loop {
         let error = match attempt(writer, appends, care).await {
-            Ok(ready) => return Ok(done(writer, ready)),
+            Ok(ready) => {
+                return match on_its_way {
+                    Some(error) if !ready.keeps_out_the_same() => Err(Failed::Unknown(error)),
+                    _ => Ok(done(writer, ready)),
+                };
+            }
             Err(Undone::Installed) => continue,
             Err(Undone::Mistrust) if care == Care::Trusting => {
                 care = Care::Checking;
@@ -185,7 +204,9 @@ pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Ou
             Err(Undone::Store(error)) => error,
             Err(Undone::AtCommit(ready, error)) => {
                 tracing::warn!(?error, "a commit failed; looking whether it came through");
-                on_its_way |= ready.before.is_none();
+                if ready.before.is_none() {
+                    on_its_way = Some(copy(&error));
+                }
                 let found = look_for(writer, &ready.proof).await;
                 // They may include the batch, and the log may be another one by now.
                 writer.heads = Heads::default();
@@ -201,8 +222,8 @@ pub(super) async fn batch(writer: &mut Writer, appends: &[&Append]) -> Result<Ou
         };
         if !attempts.go_on_after(&error).await {
             return Err(match on_its_way {
-                true => Failed::Unknown(error),
-                false => Failed::Store(error),
+                Some(_) => Failed::Unknown(error),
+                None => Failed::Store(error),
             });
         }
     }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::{
+    PostgresOptions,
     error::{failed, silent},
     open::CONNECT_TIMEOUT,
     pool::{SIGN_OF_LIFE, is_alive, keep_memory},
@@ -20,8 +21,8 @@ use crate::{
 /// How the writer connects, at first and after a connection was given up.
 pub(crate) struct Link {
     connect: PgConnectOptions,
-    /// Whether a session is a connection's own.
-    own_sessions: bool,
+    /// How a connection is set up whose session is its own.
+    set_up: Option<String>,
     pub(super) sql: Sql,
     begin: String,
     lock: Arc<str>,
@@ -52,13 +53,16 @@ pub(super) struct Found {
 impl Link {
     pub(crate) fn new(
         connect: PgConnectOptions,
-        own_sessions: bool,
         sql: Sql,
         begin: &str,
+        options: &PostgresOptions,
     ) -> Self {
+        // For tables: before the append lock is taken, a statement says for itself how long it waits.
+        let lock_timeout = options.lock_timeout.as_millis().clamp(1, i32::MAX as u128);
+        let set_up = format!("SET lock_timeout = {lock_timeout}");
         Self {
             connect,
-            own_sessions,
+            set_up: (!options.transaction_pooling).then_some(set_up),
             begin: begin.to_owned(),
             lock: sql.text(sql::LOCK_LOG),
             look: sql.text(sql::LOOK_AT_HEAD),
@@ -84,7 +88,9 @@ impl Link {
 
     async fn connect_once(&self) -> Result<PgConnection, sqlx::Error> {
         let mut conn = self.connect.connect().await?;
-        if self.own_sessions {
+        if let Some(set_up) = &self.set_up {
+            let set_up = AssertSqlSafe(set_up.as_str());
+            sqlx::raw_sql(set_up).execute(&mut conn).await?;
             keep_memory(&mut conn).await;
         }
         Ok(conn)

@@ -123,7 +123,7 @@ mod tests {
         }
         let opened = open::open(&schema.url(), options()).await.unwrap();
         let sql = opened.connections.sql.clone();
-        let link = Link::new(opened.connect, true, sql, &opened.begin);
+        let link = Link::new(opened.connect, sql, &opened.begin, &opened.options);
         let tail = Arc::new(Tail::new(opened.options.poll_interval));
         let mut writer = Writer::new(link, Arc::default(), tail, &opened.options);
         let mut look = async |events: &[Uuid], versions: &[i64], appends: &[Uuid]| {

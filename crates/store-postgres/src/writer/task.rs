@@ -28,8 +28,8 @@ const ENOUGH: usize = 4;
 /// So many callers are answered by a task of their own. Fewer make their next appends in the time it
 /// takes to answer them, which then are in the next batch; that counts for more where it is small.
 const MANY: usize = 16;
-/// How often the callers of the last batch get a turn before the next one where other processes
-/// append as well: it has to wait for the append lock anyway, and its size is what counts then.
+/// How often the callers of the last batch get a turn before the next one where others append as
+/// well: when they do so all the time, it waits for the append lock anyway, and its size is what counts.
 const TURNS_AMONG_OTHERS: usize = 2;
 /// A batch takes no further append once it has so many events.
 const MAX_EVENTS: usize = 8192;
@@ -51,7 +51,7 @@ pub(crate) struct Writer {
     /// Whether the last batch stands right after the one before it, with nobody else's between.
     alone: bool,
     installed: Arc<RwLock<Vec<Installed>>>,
-    /// Tells the callers of the last batch.
+    /// Answers the callers of the last batch, and ends after those of the batches before it.
     answering: Option<JoinHandle<()>>,
 }
 
@@ -136,8 +136,9 @@ impl Writer {
     /// Lets callers that were just answered come back with their next appends, unless enough wait.
     async fn give_turns(&self, waiting: usize) {
         let turns = match self.alone {
-            true => usize::from(waiting < ENOUGH),
-            false => TURNS_AMONG_OTHERS,
+            true if waiting < ENOUGH => 1,
+            false if waiting < MAX_APPENDS => TURNS_AMONG_OTHERS,
+            _ => 0,
         };
         for _ in 0..turns {
             tokio::task::yield_now().await;
@@ -152,7 +153,13 @@ impl Writer {
             answer(batch, outcomes);
         } else {
             // The server has nothing to do until it gets the next batch, so it gets it first.
-            self.answering = Some(tokio::spawn(async { answer(batch, outcomes) }));
+            let before = self.answering.take();
+            self.answering = Some(tokio::spawn(async {
+                if let Some(before) = before {
+                    before.await.ok();
+                }
+                answer(batch, outcomes);
+            }));
         }
     }
 

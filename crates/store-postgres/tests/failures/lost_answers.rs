@@ -1,6 +1,6 @@
 //! A commit is lost on the wire, or only its answer: whoever appends can't tell which.
 
-use annals_core::{Append, AppendError, Appended, EventStore as _};
+use annals_core::{Append, AppendError, Appended, EventStore as _, Expected, Version};
 use annals_postgres::PostgresStore;
 use annals_testing::{
     postgres::{Cluster, Lost, Proxy},
@@ -89,6 +89,38 @@ async fn repeating_an_append_of_unknown_outcome_commits_it_once() {
     let log = check::read_log(&store).await;
     assert_eq!(log.len(), 9);
     assert!(doubled(&log).is_some());
+}
+
+/// When the stream gets there meanwhile, the lost statement may still arrive and be carried out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_append_ahead_of_its_stream_is_not_refused_while_it_may_be_on_its_way() {
+    let cluster = Cluster::create();
+    let proxy = Proxy::before(cluster.port()).await;
+    let store = open(&cluster.url_at(proxy.port())).await;
+    settle(&store, deposit(1, 1, 1)).await;
+    let at = |number, version| {
+        let mut append = deposit(1, 1, number);
+        append.writes[0].expected = Expected::Exact(Version::new(version));
+        append
+    };
+    let happens = proxy.lose(Lost::Message, COMMITS);
+    let appended = timeout(SOON, store.append(at(2, 3))).await;
+    let appended = appended.expect("an append does not hang");
+    assert!(
+        matches!(appended, Err(AppendError::Unknown(_))),
+        "{appended:?}"
+    );
+    happens.await;
+    // One that is behind is kept out by what stands there, and so is one that was tried again.
+    let happens = proxy.lose(Lost::Message, COMMITS);
+    store.append(at(3, 1)).await.expect("it is settled");
+    happens.await;
+    let refused = store.append(at(4, 1)).await;
+    assert!(
+        matches!(refused, Err(AppendError::Conflict { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(head(&store).await.get(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use annals_core::{AppendError, EventStore as _, Expected, Version};
+use annals_core::{AppendError, EventStore as _, Expected, StoreErrorKind, Version};
 use annals_postgres::{PostgresOptions, PostgresStore};
 use annals_testing::postgres::{Cluster, TestSchema};
 use tokio::time::{sleep, timeout};
@@ -114,4 +114,31 @@ async fn a_version_that_the_caller_is_wrong_about_is_a_conflict() {
     let expected: Vec<_> = (1..).zip(versions).collect();
     assert_eq!(sample::places(&before).await, expected);
     before.close().await;
+}
+
+/// It waits for the log's tables before it has set anything itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_log_is_not_waited_for_longer_than_the_time_out() {
+    let schema = TestSchema::create().await;
+    let options = PostgresOptions {
+        lock_timeout: Duration::from_secs(1),
+        ..PostgresOptions::default()
+    };
+    let store = sample::open_with(&schema, options).await;
+    let deposit = || append("thing-1", Expected::Any, &[b"1"]);
+    store.append(deposit()).await.unwrap();
+    let mut other = sample::plain(&schema).await;
+    sample::run(
+        &mut other,
+        "BEGIN; LOCK TABLE events IN ACCESS EXCLUSIVE MODE",
+    )
+    .await;
+    match store.append(deposit()).await {
+        Err(AppendError::Store(error)) => assert_eq!(error.kind(), StoreErrorKind::Busy),
+        other => panic!("nothing is on its way: {other:?}"),
+    }
+    sample::run(&mut other, "COMMIT").await;
+    store.append(deposit()).await.unwrap();
+    assert_eq!(sample::places(&store).await, [(1, 1), (2, 2)]);
+    store.close().await;
 }
