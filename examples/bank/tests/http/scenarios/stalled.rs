@@ -11,6 +11,8 @@ use bank::{
     http::Limits,
 };
 
+use tokio::task::block_in_place;
+
 use super::{super::STORE, server::Bank};
 use crate::store::Place;
 
@@ -36,8 +38,8 @@ impl Projection for Stalled {
         row: Option<Self>,
         _: &Recorded<AccountEvent>,
     ) -> Result<Option<Self>, ProjectionError> {
-        let free = IN_THE_WAY.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(free);
+        // A worker that is blocked without a word keeps a task waiting that it was to run next.
+        block_in_place(|| drop(IN_THE_WAY.lock().unwrap_or_else(PoisonError::into_inner)));
         let events = row.map_or(0, |row| row.events) + 1;
         Ok(Some(Self { one: *key, events }))
     }
