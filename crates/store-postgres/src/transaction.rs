@@ -64,8 +64,6 @@ const BEGIN_READING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; DEA
 /// Behind a pooler that gives out connections by transaction, the server's session may have
 /// prepared statements of other clients, under the names that sqlx is about to use: they go.
 pub(crate) fn begin_text(options: &PostgresOptions) -> String {
-    // Zero would mean no time-out at all.
-    let millis = |time: Duration| time.as_millis().clamp(1, i32::MAX as u128);
     format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; \
          SET LOCAL idle_in_transaction_session_timeout = {}; \
@@ -79,6 +77,11 @@ pub(crate) fn begin_text(options: &PostgresOptions) -> String {
             ""
         },
     )
+}
+
+/// A time-out as the server reads it, which takes zero for none at all.
+pub(crate) fn millis(time: Duration) -> u128 {
+    time.as_millis().clamp(1, i32::MAX as u128)
 }
 
 impl Connections {

@@ -20,7 +20,7 @@ use crate::{
     error::{failed, is_read_only, is_unique_violation, silent},
     insert::{AtOnce, Known, NewRow, insert_at_once, recorded},
     pulse::UNWATCHED,
-    transaction::Session,
+    transaction::{Session, millis},
 };
 
 /// How long it is not tried again after it came to nothing under the lock, as it does for as long
@@ -50,8 +50,7 @@ pub(super) async fn attempt(
     };
     let rows = decided.placed.iter().map(NewRow::from);
     let recorded = recorded(&decided.recorded);
-    let lock_timeout = writer.lock_timeout.as_millis().clamp(1, i32::MAX as u128);
-    let lock_timeout = lock_timeout.to_string();
+    let lock_timeout = millis(writer.lock_timeout).to_string();
     let written = insert_at_once(
         &mut session,
         rows,

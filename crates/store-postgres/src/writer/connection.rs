@@ -16,6 +16,7 @@ use crate::{
     open::CONNECT_TIMEOUT,
     pool::{SIGN_OF_LIFE, is_alive, keep_memory},
     sql::{self, Sql},
+    transaction::millis,
 };
 
 /// How the writer connects, at first and after a connection was given up.
@@ -57,9 +58,8 @@ impl Link {
         begin: &str,
         options: &PostgresOptions,
     ) -> Self {
-        // For tables: before the append lock is taken, a statement says for itself how long it waits.
-        let lock_timeout = options.lock_timeout.as_millis().clamp(1, i32::MAX as u128);
-        let set_up = format!("SET lock_timeout = {lock_timeout}");
+        // The statement that appends at once waits for the log's tables before it can say how long.
+        let set_up = format!("SET lock_timeout = {}", millis(options.lock_timeout));
         Self {
             connect,
             set_up: (!options.transaction_pooling).then_some(set_up),

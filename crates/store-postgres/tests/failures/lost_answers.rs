@@ -111,16 +111,20 @@ async fn an_append_ahead_of_its_stream_is_not_refused_while_it_may_be_on_its_way
         "{appended:?}"
     );
     happens.await;
-    // One that is behind is kept out by what stands there, and so is one that was tried again.
+    // One that is tried again is kept out by itself, and one that is behind by what stands there.
     let happens = proxy.lose(Lost::Message, COMMITS);
     store.append(at(3, 1)).await.expect("it is settled");
     happens.await;
-    let refused = store.append(at(4, 1)).await;
+    let other = open(&cluster.url()).await;
+    other.append(at(4, 2)).await.expect("it is next");
+    let happens = proxy.lose(Lost::Message, COMMITS);
+    let refused = store.append(at(5, 2)).await;
+    happens.await;
     assert!(
         matches!(refused, Err(AppendError::Conflict { .. })),
         "{refused:?}"
     );
-    assert_eq!(head(&store).await.get(), 2);
+    assert_eq!(head(&store).await.get(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

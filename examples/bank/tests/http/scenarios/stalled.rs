@@ -10,7 +10,6 @@ use bank::{
     domain::{AccountEvent, UserBalance},
     http::Limits,
 };
-
 use tokio::task::block_in_place;
 
 use super::{super::STORE, server::Bank};
